@@ -1,0 +1,37 @@
+"""Settings of the pages: Sphinx renders what `make run` has executed."""
+
+import sys
+from pathlib import Path
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+series = tomllib.loads((Path(__file__).parent / "series.toml").read_text("utf-8"))
+
+project = html_title = series["title"]
+author = "the authors of the series"
+copyright = "Apache-2.0"
+extensions = ["myst_nb"]
+exclude_patterns = ["*/SOURCES.md"]
+
+# The notebooks come executed; a page must ask for nothing from outside.
+nb_execution_mode = "off"
+nb_ipywidgets_js = {}
+myst_heading_anchors = 3
+suppress_warnings = ["mystnb.unknown_mime_type"]
+
+html_theme = "sphinx_book_theme"
+html_static_path = ["_static"]
+html_css_files = ["wrap.css"]
+html_show_sourcelink = False
+html_last_updated_fmt = None
+html_copy_source = False
+html_theme_options = {
+    "use_download_button": False,
+    "use_fullscreen_button": False,
+    "show_toc_level": 2,
+    "navigation_with_keys": False,
+    "navbar_persistent": [],  # the sidebar has a search box already
+}

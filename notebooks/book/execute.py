@@ -1,0 +1,232 @@
+"""Execute the notebooks: `run` into build/ and on to pages, `update` in place.
+
+Usage: execute.py run|update [NOTEBOOK ...]; MODELS=hub goes through to the kernels.
+A failure ends with exit status 1 and names the notebook, the cell and the error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import nbformat
+import psutil
+from lists import series as series_settings
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+NOTEBOOKS = Path(__file__).resolve().parent.parent
+BUILD = NOTEBOOKS.parent / "build"
+CELL_SECONDS = 300
+NOTEBOOK_GB = 3.0  # what a notebook may take, with room: the budget is 2.5
+# What the kernels are told: nobody is there to use a widget or to watch a bar.
+QUIET = {
+    "LEARN_TRANSFORMERS_STATIC": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TQDM_DISABLE": "1",
+    "JUPYTER_PREFER_ENV_PATH": "1",
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+}
+
+
+class Failure(Exception):
+    """A notebook that did not run to its end; says where and why in one line."""
+
+
+def series() -> list[Path]:
+    """Return every notebook in reading order, the solutions last."""
+    chapters = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
+    return chapters + sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
+
+
+class PeakMemory(threading.Thread):
+    """Watch a process and its children; `gb` is the most that they held at once."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self.process, self.gb, self.over = psutil.Process(pid), 0.0, threading.Event()
+
+    def run(self) -> None:
+        while not self.over.wait(0.1):
+            try:
+                family = [self.process, *self.process.children(recursive=True)]
+                total = sum(process.memory_info().rss for process in family)
+            except psutil.Error:
+                continue
+            self.gb = max(self.gb, total / 1e9)
+
+
+def execute(path: Path) -> tuple[nbformat.NotebookNode, float, float]:
+    """Return a notebook executed in its own folder, its seconds and peak GB."""
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(
+        notebook,
+        timeout=CELL_SECONDS,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(path.parent)}},
+        coalesce_streams=True,
+    )
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    reached = -1
+
+    def note(cell, cell_index) -> None:
+        nonlocal reached
+        if cell.cell_type == "code":
+            reached = code.index(cell)
+
+    def where() -> str:
+        cell = code[max(reached, 0)]
+        first = (cell.source.strip().splitlines() or [""])[0]
+        name = path.relative_to(NOTEBOOKS)
+        return f"{name}, code cell {reached + 1} ({cell.id}: {first[:60]})"
+
+    client.on_cell_execute = note
+    start, memory = time.monotonic(), None
+    try:
+        # The kernel's own notices are for Jupyter's log, not for a reader.
+        with client.setup_kernel(stderr=subprocess.DEVNULL):
+            memory = PeakMemory(client.km.provisioner.pid)
+            memory.start()
+            for index, cell in enumerate(notebook.cells):
+                client.execute_cell(cell, index)
+    except CellExecutionError as error:
+        # The first line of the message; a helper's error is one line already.
+        message = (str(error.evalue).splitlines() or [""])[0]
+        raise Failure(f"{where()}: {error.ename}: {message[:500]}") from error
+    except CellTimeoutError as error:
+        raise Failure(f"{where()}: no end after {CELL_SECONDS} s") from error
+    except DeadKernelError as error:
+        raise Failure(f"{where()}: the kernel died, perhaps of memory") from error
+    except RuntimeError as error:  # jupyter_client's, before the first cell
+        raise Failure(f"{path.name}: no kernel: {error}") from error
+    finally:
+        if memory:
+            memory.over.set()
+    return notebook, time.monotonic() - start, memory.gb
+
+
+def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Drop what differs from run to run or machine to machine; refuse widgets."""
+    notebook.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {
+                "display_name": "Python 3",
+                "language": "python",
+                "name": "python3",
+            },
+            "language_info": {"name": "python", "pygments_lexer": "ipython3"},
+        }
+    )
+    for count, cell in enumerate(
+        (cell for cell in notebook.cells if cell.cell_type == "code"), start=1
+    ):
+        cell.metadata.pop("execution", None)
+        cell.execution_count = count
+        for output in cell.outputs:
+            if "application/vnd.jupyter.widget-view+json" in output.get("data", {}):
+                raise Failure(f"cell {cell.id} left a widget in its output")
+            output.get("metadata", {}).clear()
+            if output.output_type == "execute_result":
+                output.execution_count = count
+    return notebook
+
+
+def workers(how_many: int) -> int:
+    """Return how many notebooks to run at once: two where memory and cores allow."""
+    room = int(psutil.virtual_memory().available / 1e9 / NOTEBOOK_GB)
+    return max(1, min(2, room, os.cpu_count() or 1, how_many))
+
+
+def run_all(paths: list[Path], finished) -> bool:
+    """Execute notebooks with a progress line each; return whether all succeeded."""
+    os.environ.update(QUIET)
+    together = workers(len(paths))
+    # Two kernels that each take all cores wait for one another most of the time.
+    threads = max(1, (os.cpu_count() or 1) // together)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+
+    def one(path: Path) -> bool:
+        name = path.relative_to(NOTEBOOKS)
+        try:
+            notebook, seconds, gb = execute(path)
+            finished(path, clean(notebook))
+        except Failure as failure:
+            print(f"FAILED {failure}", file=sys.stderr, flush=True)
+            return False
+        print(f"{name}: {seconds:.1f} s, {gb:.2f} GB at most", flush=True)
+        return True
+
+    with ThreadPoolExecutor(together) as pool:
+        return all(list(pool.map(one, paths)))
+
+
+def write(notebook: nbformat.NotebookNode, path: Path) -> None:
+    """Write a notebook so that the file is whole at any moment."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_suffix(".writing")
+    nbformat.write(notebook, aside)
+    aside.replace(path)
+
+
+def update(paths: list[Path]) -> int:
+    """Re-execute notebooks in place."""
+    return 0 if run_all(paths, lambda path, done: write(done, path)) else 1
+
+
+def run(paths: list[Path]) -> int:
+    """Execute notebooks into build/ and render them as pages."""
+    source = BUILD / "source"
+    shutil.rmtree(source, ignore_errors=True)
+
+    where = series_settings()
+    files = f"{where['repository']}/blob/{where['branch']}/notebooks"
+
+    def keep(path: Path, notebook: nbformat.NotebookNode) -> None:
+        for cell in notebook.cells:
+            if cell.cell_type == "markdown":
+                # The README is the front of the repository, index.md of the book.
+                text = re.sub(r"\.\./README\.md\)", "index.md)", cell.source)
+                # Cards and recipes are no pages: their links go to the repository.
+                cell.source = re.sub(r"\]\((models/)", rf"]({files}/\1", text)
+        write(notebook, source / path.relative_to(NOTEBOOKS))
+
+    start = time.monotonic()
+    if not run_all(paths, keep):
+        return 1
+    for name in ("conf.py", "index.md", "series.toml"):
+        shutil.copy(NOTEBOOKS / "book" / name, source)
+    for folder in ("figures", "data", "book/_static"):
+        shutil.copytree(NOTEBOOKS / folder, source / Path(folder).name)
+    from sphinx.cmd.build import build_main
+
+    pages = BUILD / "book"
+    shutil.rmtree(pages, ignore_errors=True)
+    if build_main(["-q", "-W", "--keep-going", str(source), str(pages)]):
+        print("FAILED Sphinx: see the lines above", file=sys.stderr)
+        return 1
+    print(f"Done in {time.monotonic() - start:.0f} s. Open build/book/index.html")
+    return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=["run", "update"])
+    parser.add_argument("notebooks", nargs="*", type=Path)
+    arguments = parser.parse_args()
+    paths = [path.resolve() for path in arguments.notebooks] or series()
+    if missing := [path.name for path in paths if not path.is_file()]:
+        print(f"No such notebook: {', '.join(missing)}", file=sys.stderr)
+        return 2
+    return {"run": run, "update": update}[arguments.what](paths)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,20 @@
+"""The small module that every notebook imports: `from helpers import setup, …`.
+
+It fetches and names models, draws the pictures that are drawn more than once, and
+checks exercises. It hides nothing that a page teaches; read it whole if you like.
+"""
+
+from .exercises import check, hint, quiz
+from .models import files_of, model_for
+from .session import setup
+from .widgets import explore_sentiment
+
+__all__ = [
+    "check",
+    "explore_sentiment",
+    "files_of",
+    "hint",
+    "model_for",
+    "quiz",
+    "setup",
+]

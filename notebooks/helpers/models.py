@@ -1,0 +1,123 @@
+"""`model_for(task)`: the model behind a task, in either mode.
+
+Taught in notebook 01, section "Which model was that?".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+from pathlib import Path
+
+from .bases import base, quiet
+from .catalogue import MODELS, catalogue
+from .errors import HelperError
+from .session import mode
+from .store import MANIFEST, sha256, stored
+
+
+def model_for(task: str) -> dict[str, str]:
+    """Return the keyword arguments that name the model of a task, and print a line
+    about it: `pipeline(task, **model_for(task))`.
+
+    Embedded mode gives `model`, a local folder; hub mode gives `model`, an id on the
+    Hub, and `revision`. The same arguments serve `AutoModel….from_pretrained`, with
+    the model first: see notebook 01.
+
+    Raises HelperError for a task that the catalogue does not have, FetchError where
+    a file cannot be had, CacheError where the cache folder cannot be written.
+    """
+    tasks = catalogue()["tasks"]
+    if task not in tasks:
+        raise HelperError(
+            f"There is no model for the task {task!r}. "
+            f"Expected one of: {', '.join(sorted(tasks))}."
+        )
+    hub = tasks[task]["hub"]
+    if mode() == "hub":
+        from .hub import hub_model
+
+        chosen = hub_model(hub)
+        spec = catalogue()["hub"][hub]
+        size = f"{spec['parameters'] / 1e6:.1f} M parameters, {spec['mb']} MB"
+        print(f"{task}: {hub} at {spec['revision'][:7]} ({size})")
+        return chosen
+    name = tasks[task]["embedded"]
+    folder = embedded(name)
+    stands = f"stands in for {hub.split('/')[-1]}"
+    print(f"{task}: {name} ({size_of(folder)}), {stands}")
+    return {"model": str(folder)}
+
+
+def embedded(name: str) -> Path:
+    """Return the folder of an embedded model, ready for `from_pretrained`.
+
+    A base comes as it is; a fine-tuned model is put together from its base and
+    the tensors in `models/`, once, in the cache folder.
+    """
+    spec = catalogue()["embedded"][name]
+    if "tuned" not in spec:
+        return base(spec["base"])
+    tuned = MODELS / spec["tuned"]
+    # What goes in decides the key: other weights or another base are a new entry.
+    inputs = [catalogue()["bases"][spec["base"]]["file_sha256"]]
+    inputs += [sha256(tuned / name) for name in ("tuned.safetensors", "config.json")]
+    key = hashlib.sha256("".join(inputs).encode()).hexdigest()[:12]
+    return stored(f"models/{name}-{key}", lambda to: _join(spec, tuned, to))
+
+
+def _join(spec: dict, tuned: Path, folder: Path) -> None:
+    """Put what was fine-tuned over its base, once and for all, and save the model."""
+    import transformers
+    from safetensors.torch import load_file
+
+    source = base(spec["base"])
+    config = transformers.AutoConfig.from_pretrained(tuned)
+    with quiet():
+        architecture = getattr(transformers, spec["architecture"])
+        model = architecture.from_pretrained(source, config=config)
+        weights = load_file(tuned / "tuned.safetensors")
+        model.load_state_dict({n: w.float() for n, w in weights.items()}, strict=False)
+        model.config.name_or_path = ""
+        model.save_pretrained(folder)
+    for path in source.iterdir():
+        if "token" in path.name or path.name == "vocab.txt":
+            shutil.copyfile(path, folder / path.name)
+
+
+def files_of(model: str, revision: str = "main") -> list[tuple[str, float]]:
+    """Return the files of what `model_for` has named: (name, size in MB).
+
+    Used in notebook 01, section "What is on my disk now?".
+    """
+    folder = Path(model)
+    if mode() == "hub":
+        from huggingface_hub import snapshot_download
+
+        folder = Path(
+            snapshot_download(model, revision=revision, local_files_only=True)
+        )
+    files = [path for path in sorted(folder.iterdir()) if path.name != MANIFEST]
+    return [(path.name, path.stat().st_size / 1e6) for path in files]
+
+
+def parameters_of(folder: Path) -> int:
+    """Return how many numbers a model's safetensors hold, from their headers alone.
+
+    The format: the header's length as a little-endian u64, then the header, JSON.
+    """
+    total = 0
+    for path in folder.glob("*.safetensors"):
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        header.pop("__metadata__", None)
+        total += sum(math.prod(tensor["shape"]) for tensor in header.values())
+    return total
+
+
+def size_of(folder: Path) -> str:
+    """Return a model's size in words: "22.7 M parameters, 91 MB"."""
+    size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    return f"{parameters_of(folder) / 1e6:.1f} M parameters, {size / 1e6:.0f} MB"

@@ -1,0 +1,58 @@
+"""Proves that the pages ask for nothing from outside, in light and dark.
+
+Renders two small notebooks as `make run` does, without executing them.
+"""
+
+import re
+
+import execute
+import lists
+import nbformat
+import pytest
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """The book of the committed notebooks, with the outputs that they hold."""
+    place = tmp_path_factory.mktemp("book")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(execute, "BUILD", place)
+
+        def as_stored(paths, finished):
+            for path in paths:
+                finished(path, nbformat.read(path, as_version=4))
+            return True
+
+        patch.setattr(execute, "run_all", as_stored)
+        assert execute.run(execute.series()) == 0
+    return place / "book"
+
+
+def test_every_notebook_has_a_page(pages):
+    index = (pages / "index.html").read_text("utf-8")
+    for path in lists.chapters():
+        assert (pages / f"{path.stem}.html").is_file()
+        assert f'href="{path.stem}.html"' in index
+        assert (pages / "solutions" / f"{path.stem}.html").is_file()
+
+
+def test_no_request_leaves_a_page(pages):
+    loads = re.compile(
+        r"""(?:<(?:script|img|iframe|source|audio|video)[^>]*\ssrc=|<link[^>]*href=|"""
+        r"""@import\s|url\()["']?(?:https?:)?//[^"'\s)>]+""",
+        re.IGNORECASE,
+    )
+    for path in pages.rglob("*.html"):
+        found = loads.findall(path.read_text("utf-8"))
+        assert not found, f"{path.name}: {found}"
+    for path in (pages / "_static").rglob("*.css"):
+        assert not loads.findall(path.read_text("utf-8", errors="replace")), path
+
+
+def test_a_page_has_light_and_dark_and_alt_texts(pages):
+    text = (pages / f"{lists.chapters()[0].stem}.html").read_text("utf-8")
+    assert "theme-switch" in text
+    images = re.findall(r"<img [^>]+>", text)
+    assert len(images) >= 3
+    for image in images:
+        assert re.search(r'alt="[^"]{10,}"', image), image

@@ -1,0 +1,128 @@
+"""Proves that exercises tell right from wrong and missing, and that a quiz explains.
+
+The solved ones are proved by the notebooks in solutions/, whose output is compared.
+"""
+
+import nbformat
+import pytest
+from test_hygiene import NOTEBOOKS, PATHS
+
+from helpers import check, exercises, hint, model_for, quiz
+from helpers.errors import HelperError
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    from transformers import pipeline
+
+    return pipeline("sentiment-analysis", **model_for("sentiment-analysis"))
+
+
+def said(capsys):
+    return capsys.readouterr().out.strip()
+
+
+@pytest.mark.parametrize("number", ["01.1", "01.2", "01.3", "01.4"])
+@pytest.mark.parametrize("nothing", [..., None])
+def test_an_unanswered_exercise_never_raises(capsys, number, nothing):
+    check(number, nothing)
+    assert said(capsys) == f"{number}: not answered yet. hint('{number}') helps."
+
+
+WRONG = [
+    ("01.1", "a sentence", "Expected the list of three"),
+    ("01.1", [1, 2, 3], "a dictionary with a label"),
+    ("01.1", [{"label": "POSITIVE", "score": 1.0}] * 3, "All three are POSITIVE"),
+    ("01.2", lambda values: values, "expected"),
+    ("01.2", lambda values: [1.0], "came out"),
+    ("01.2", "softmax", "It stopped with TypeError"),
+    ("01.3", lambda texts: [], "expected a list of as many"),
+    (
+        "01.3",
+        lambda texts: [{"label": "POSITIVE", "score": 1.0} for _ in texts],
+        "says",
+    ),
+    ("01.3", lambda texts: 1 / 0, "It stopped with ZeroDivisionError"),
+    ("01.4", lambda text: 0.5, "expected the pipeline's score"),
+]
+
+
+@pytest.mark.parametrize(("number", "answer", "words"), WRONG)
+def test_a_wrong_answer_gets_a_pointer(capsys, classifier, number, answer, words):
+    given = (classifier,) if number in ("01.3", "01.4") else ()
+    check(number, answer, *given)
+    out = said(capsys)
+    assert out.startswith(f"{number}: not yet.")
+    assert words in out
+    assert "\n" not in out
+
+
+def test_reading_only_the_beginning_is_noticed(capsys, classifier):
+    def beginning(text):
+        answer = classifier(text, top_k=None, truncation=True)
+        return next(a["score"] for a in answer if a["label"] == "POSITIVE")
+
+    check("01.4", beginning, classifier)
+    assert "it was not read" in said(capsys)
+
+
+def test_the_solutions_beside_the_checkers_are_right(capsys, classifier):
+    from helpers.exercises import chapter_01
+
+    tokenizer, model = classifier.tokenizer, classifier.model
+    check("01.2", chapter_01.softmax)
+    check("01.3", lambda t: chapter_01.classify(t, tokenizer, model), classifier)
+    check("01.4", lambda t: chapter_01.positive(t, classifier), classifier)
+    assert said(capsys).splitlines() == [f"01.{n}: right." for n in (2, 3, 4)]
+
+
+def test_hints_come_one_after_another(capsys):
+    exercises.EXERCISES["01.2"].hints_given = 0
+    for _ in range(3):
+        hint("01.2")
+    first, second, again = said(capsys).splitlines()
+    assert first.startswith("01.2, hint 1 of 2")
+    assert second.startswith("01.2, hint 2 of 2")
+    assert again == first
+
+
+@pytest.mark.parametrize("number", ["01.9", "99.1", "", 1.1, None])
+def test_an_unknown_exercise_is_said(number):
+    with pytest.raises(HelperError, match="There is no exercise"):
+        check(number, 1)
+
+
+def test_an_unknown_quiz_is_said():
+    with pytest.raises(HelperError, match="no quiz for chapter '77'"):
+        quiz("77")
+
+
+@pytest.mark.parametrize("path", sorted(exercises.HERE.glob("quiz_*.toml")))
+def test_a_quiz_has_five_questions_and_a_reason_for_each_option(path):
+    asked = exercises.questions(path.stem.removeprefix("quiz_"))
+    assert len(asked) == 5
+    for question in asked:
+        right = [option for option in question["options"] if option.get("right")]
+        assert len(right) == 1, question["ask"]
+        assert len(question["options"]) >= 3
+        assert all(option["why"] for option in question["options"])
+    places = {
+        [bool(o.get("right")) for o in question["options"]].index(True)
+        for question in asked
+    }
+    assert len(places) > 1, "the right answer always stands in the same place"
+
+
+@pytest.mark.parametrize("path", [p for p in PATHS if p.parent.name == "solutions"])
+def test_every_exercise_of_a_chapter_is_solved(path):
+    chapter = NOTEBOOKS / path.name
+    outputs = "".join(
+        output.get("text", "")
+        for cell in nbformat.read(path, as_version=4).cells
+        for output in cell.get("outputs", [])
+    )
+    source = chapter.read_text("utf-8")
+    for number in exercises.EXERCISES:
+        if path.name.startswith(number[:2]):
+            assert f'check(\\"{number}\\"' in source
+            assert f"{number}: right." in outputs

@@ -1,0 +1,225 @@
+"""Proves that what is committed is clean: notebooks, pictures, paths, sizes, lists.
+
+Reads files only.
+"""
+
+import re
+import subprocess
+from pathlib import Path
+
+import lists
+import nbformat
+import pytest
+
+from helpers.catalogue import catalogue
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = ROOT / "notebooks"
+PATHS = lists.chapters() + sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
+WIDGET = "application/vnd.jupyter.widget-view+json"
+every_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda p: p.name)
+
+
+def tracked():
+    """Return the files that git tracks, or would: what somebody else gets."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    out = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return [ROOT / name for name in out.stdout.splitlines() if (ROOT / name).exists()]
+
+
+def texts():
+    """Return (path, text) of every tracked text file but the locked versions."""
+    for path in tracked():
+        if path.suffix not in (".png", ".safetensors", ".wav", ".flac", ".jpg"):
+            yield path, path.read_text("utf-8")
+
+
+def code_cells(path):
+    notebook = nbformat.read(path, as_version=4)
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def words(text):
+    return len(re.findall(r"[\w'-]+", text))
+
+
+@every_notebook
+def test_a_notebook_is_saved_after_a_clean_run(path):
+    notebook = nbformat.read(path, as_version=4)
+    cells = code_cells(path)
+    assert [c.execution_count for c in cells] == list(range(1, len(cells) + 1))
+    assert "widgets" not in notebook.metadata
+    assert set(notebook.metadata) == {"kernelspec", "language_info"}
+    assert len({c.id for c in notebook.cells}) == len(notebook.cells)
+    for cell in cells:
+        assert "execution" not in cell.metadata
+        for output in cell.outputs:
+            assert WIDGET not in output.get("data", {}), f"{cell.id} holds a widget"
+            assert output.get("name") != "stderr", f"{cell.id} wrote to stderr"
+            assert output.output_type != "error" or "raises-exception" in tags(cell)
+    assert path.stat().st_size < 400_000
+
+
+def tags(cell):
+    return cell.metadata.get("tags", [])
+
+
+@every_notebook
+def test_an_excused_cell_asserts(path):
+    for cell in code_cells(path):
+        if {"nbval-ignore-output", "nbval-skip"} & set(tags(cell)):
+            assert re.search(r"^\s*assert ", cell.source, re.MULTILINE), cell.id
+
+
+@every_notebook
+def test_a_cell_is_short_and_narrow(path):
+    for cell in code_cells(path):
+        lines = cell.source.splitlines()
+        assert len(lines) <= 30, cell.id
+        assert max(map(len, lines), default=0) <= 79, cell.id
+
+
+@every_notebook
+def test_no_cell_hides_its_model_or_its_names(path):
+    for cell in code_cells(path):
+        assert "import *" not in cell.source
+        for call in re.findall(r"pipeline\(\s*\"[^)]*\)", cell.source):
+            assert "model" in call, f"{cell.id}: {call}"
+
+
+@every_notebook
+def test_every_picture_says_what_it_shows(path):
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            for alt, address in re.findall(r"!\[([^]]*)\]\(([^)]+)\)", cell.source):
+                assert not address.startswith("http"), "a picture from elsewhere"
+                assert (path.parent / address).is_file(), address
+                assert "badge" in address or words(alt) >= 8, alt
+        elif any("image/png" in o.get("data", {}) for o in cell.outputs):
+            alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+            assert words(alt) >= 8, f"{cell.id} draws a plot without alt text"
+
+
+@pytest.mark.parametrize("path", lists.chapters(), ids=lambda p: p.name)
+def test_a_chapter_has_its_anatomy(path):
+    notebook = nbformat.read(path, as_version=4)
+    assert notebook.cells[0].id == "links"
+    assert lists.promise(path)
+    ids = [cell.id for cell in code_cells(path)]
+    assert ids[:2] == ["bootstrap", "setup"]
+    text = "\n".join(c.source for c in notebook.cells)
+    for heading in ("What you learned", "Exercises", "Quiz", "Further reading"):
+        assert f"## {heading}" in text
+    assert len(re.findall(r"^check\(", text, re.MULTILINE)) >= 4
+    assert (NOTEBOOKS / "solutions" / path.name).exists()
+
+
+def test_every_link_between_files_leads_somewhere():
+    for path, text in texts():
+        if path.suffix == ".ipynb":
+            cells = nbformat.read(path, as_version=4).cells
+            text = "\n".join(c.source for c in cells if c.cell_type == "markdown")
+        elif path.suffix != ".md":
+            continue
+        for address in re.findall(r"\]\(([^)#]+)\)", text):
+            if not address.startswith(("http", "`")) and "{" not in address:
+                assert (path.parent / address).exists(), f"{path.name}: {address}"
+
+
+def test_what_is_generated_is_up_to_date():
+    for path, text in lists.wanted().items():
+        assert path.read_text("utf-8") == text, f"{path.name}: run `make lists`"
+
+
+def test_badges_open_this_repository():
+    where = lists.series()
+    place = where["repository"].removeprefix("https://github.com/")
+    for path in PATHS:
+        first = nbformat.read(path, as_version=4).cells[0].source
+        name = path.relative_to(ROOT).as_posix()
+        colab = "https://colab.research.google.com/github"
+        assert f"({colab}/{place}/blob/{where['branch']}/{name})" in first
+        bootstrap = code_cells(path)[0].source
+        assert f'REPOSITORY = "{where["repository"]}"' in bootstrap
+
+
+def test_nothing_of_a_machine_is_committed():
+    personal = re.compile(r"(/home/|/Users/|/root/|C:\\\\Users)[\w.]+")
+    for path, text in texts():
+        if path != Path(__file__):
+            assert str(ROOT) not in text, path.name
+            assert not personal.search(text), path.name
+
+
+def test_no_pickle_and_no_code_of_a_model():
+    for path in tracked():
+        assert path.suffix not in (".pt", ".pth", ".bin", ".pkl", ".pickle", ".npz")
+    for path, text in texts():
+        if path.suffix in (".py", ".ipynb") and path != Path(__file__):
+            assert "trust_remote_code=True" not in text, path.name
+            assert "pickle.load" not in text, path.name
+
+
+def test_models_keep_to_their_size():
+    sizes = {}
+    for path in tracked():
+        if path.suffix == ".safetensors":
+            sizes[path.parent.name] = (
+                sizes.get(path.parent.name, 0) + path.stat().st_size
+            )
+    assert max(sizes.values()) <= 25e6, sizes
+    assert sum(sizes.values()) <= 80e6, sizes
+
+
+@pytest.mark.parametrize("folder", ["data", "figures"])
+def test_every_file_has_its_source(folder):
+    table = (NOTEBOOKS / folder / "SOURCES.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([^`]+)` \|(.+)\|$", table, re.MULTILINE)
+    named = {name for name, _ in rows}
+    there = {
+        path.relative_to(NOTEBOOKS / folder).as_posix()
+        for path in tracked()
+        if path.is_relative_to(NOTEBOOKS / folder) and path.name != "SOURCES.md"
+    }
+    assert named == there
+    for name, rest in rows:
+        assert all(cell.strip() for cell in rest.split("|")), name
+
+
+def test_every_model_has_a_card_and_a_recipe():
+    for name, spec in catalogue()["embedded"].items():
+        if "tuned" in spec:
+            folder = NOTEBOOKS / "models" / spec["tuned"]
+            card = (folder / "README.md").read_text("utf-8")
+            assert (folder / "train.py").is_file()
+            for part in ("Data", "Method", "Score", "cannot do", "Licence"):
+                assert part in card, f"{name}'s card says nothing of: {part}"
+
+
+def test_the_top_level_holds_nothing_else():
+    allowed = [
+        "README.md",
+        "LICENSE",
+        "Makefile",
+        "conftest.py",
+        "transformers_requirements.txt",
+        "constraints.txt",
+        "pyproject.toml",
+        ".ci",
+        ".github",
+        ".gitignore",
+        "notebooks",
+        "tests",
+    ]
+    there = {path.relative_to(ROOT).parts[0] for path in tracked()}
+    assert there <= set(allowed)
+
+
+def test_helpers_are_small_enough_to_read():
+    lines = [
+        line
+        for path in (NOTEBOOKS / "helpers").glob("*.py")
+        for line in path.read_text("utf-8").splitlines()
+    ]
+    assert len(lines) <= 1000
