@@ -17,7 +17,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 REQUIREMENTS = ["constraints.txt", "transformers_requirements.txt"]
 REQUIREMENTS += [os.path.join("tests", "requirements.txt")]
 OLDEST, NEWEST = (3, 10), (3, 13)
-DISK_GB = 5  # packages 2.6 GB, models 0.7 GB, and room to unpack them
+DISK_GB = 5  # packages 2 GB, models 0.6 GB, and room to unpack them
 
 
 def stop(message):
