@@ -1,6 +1,6 @@
 """Proves that the pages ask for nothing from outside, in light and dark.
 
-Renders two small notebooks as `make run` does, without executing them.
+Renders the committed notebooks as `make run` does, without executing them.
 """
 
 import re

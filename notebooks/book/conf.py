@@ -11,8 +11,8 @@ else:
 series = tomllib.loads((Path(__file__).parent / "series.toml").read_text("utf-8"))
 
 project = html_title = series["title"]
-author = "the authors of the series"
-copyright = "Apache-2.0"
+author = ""
+copyright = "the authors of the series, under Apache-2.0"
 extensions = ["myst_nb"]
 exclude_patterns = ["*/SOURCES.md"]
 

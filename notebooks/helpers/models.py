@@ -63,7 +63,7 @@ def embedded(name: str) -> Path:
     tuned = MODELS / spec["tuned"]
     # What goes in decides the key: other weights or another base are a new entry.
     inputs = [catalogue()["bases"][spec["base"]]["file_sha256"]]
-    inputs += [sha256(tuned / name) for name in ("tuned.safetensors", "config.json")]
+    inputs += [sha256(tuned / file) for file in ("tuned.safetensors", "config.json")]
     key = hashlib.sha256("".join(inputs).encode()).hexdigest()[:12]
     return stored(f"models/{name}-{key}", lambda to: _join(spec, tuned, to))
 

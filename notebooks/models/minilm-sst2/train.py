@@ -1,4 +1,4 @@
-"""Train minilm-sst2: a LoRA adapter that tells a sentence's feeling.
+"""Train minilm-sst2: MiniLM, fine-tuned to tell a sentence's feeling.
 
 A larger model teaches a smaller one (knowledge distillation, Hinton et al., 2015).
 SmolLM2, six times as large, is fine-tuned first; MiniLM then learns its soft answers
