@@ -4,7 +4,7 @@ BIN := .venv/bin
 NOTEBOOKS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run lab test bench lint update lists lock clean
+.PHONY: help setup run lab test scores bench lint update lists lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -22,6 +22,9 @@ lab: setup ## open the notebooks in JupyterLab
 
 test: setup ## run the whole test suite
 	@$(BIN)/python -m pytest
+
+scores: setup ## measure every model card again (DATA=... for the sets not in here)
+	@$(BIN)/python notebooks/book/scores.py $(if $(DATA),--data $(DATA))
 
 bench: setup ## print what the series costs, as ratios
 	@$(BIN)/python tests/bench.py

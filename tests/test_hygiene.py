@@ -221,5 +221,6 @@ def test_helpers_are_small_enough_to_read():
         line
         for path in (NOTEBOOKS / "helpers").glob("*.py")
         for line in path.read_text("utf-8").splitlines()
+        if line.strip()
     ]
     assert len(lines) <= 1000

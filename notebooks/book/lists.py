@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -114,10 +115,11 @@ def models_table() -> str:
         hub = table["tasks"][tasks[0]]["hub"]
         full = table["hub"][hub]
         card = f"notebooks/models/{name}/README.md"
+        measured = spec["scores"][0]["text"] if spec["scores"] else ""
         cells = [
             ", ".join(tasks),
             f"[{name}]({card}): {spec['about']}; {spec['licence']}",
-            spec["score"]["text"],
+            measured,
             f"{hub}, {full['mb']:,} MB; {full['licence']}",
             full.get("score", "not stated"),
         ]
@@ -128,10 +130,18 @@ def models_table() -> str:
 TABLES = {"notebooks": notebooks_table, "models": models_table}
 
 
-def readme_text(path: Path) -> str:
-    """Return README with its tables renewed, each between two comments."""
+def scores_table(name: str) -> str:
+    """Return the table of a model's card: what is measured, and how well it does."""
+    rows = ["| measure | score |", "|---|---|"]
+    for row in catalogue()["embedded"][name]["scores"]:
+        rows.append(f"| {row['measure']} | {row['value']:g} |")
+    return "\n".join(rows)
+
+
+def renewed(path: Path, tables: dict) -> str:
+    """Return a text with its tables renewed, each between two comments."""
     text = path.read_text("utf-8")
-    for name, table in TABLES.items():
+    for name, table in tables.items():
         pattern = rf"(<!-- table: {name} -->\n).*?(<!-- end -->)"
         text, found = re.subn(
             pattern,
@@ -140,7 +150,7 @@ def readme_text(path: Path) -> str:
             flags=re.DOTALL,
         )
         if found != 1:
-            raise ValueError(f"README.md has {found} places for table {name}, not 1")
+            raise ValueError(f"{path} has {found} places for table {name}, not 1")
     return text
 
 
@@ -148,9 +158,15 @@ def wanted() -> dict[Path, str]:
     """Return the text that each generated file should have."""
     readme = NOTEBOOKS.parent / "README.md"
     notebooks = chapters() + sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
-    return {readme: readme_text(readme)} | {
-        path: notebook_text(path) for path in notebooks
+    cards = {
+        NOTEBOOKS / "models" / name / "README.md": {
+            "scores": partial(scores_table, name)
+        }
+        for name in catalogue()["embedded"]
     }
+    pages = {path: notebook_text(path) for path in notebooks}
+    texts = {readme: TABLES} | cards
+    return {path: renewed(path, tables) for path, tables in texts.items()} | pages
 
 
 def main() -> int:

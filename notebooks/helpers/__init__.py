@@ -4,9 +4,11 @@ It fetches and names models, draws the pictures that are drawn more than once, a
 checks exercises. It hides nothing that a page teaches; read it whole if you like.
 """
 
+from .audio import sound
 from .exercises import check, hint, quiz
 from .models import files_of, model_for
 from .session import setup
+from .tasks import register_own_tasks
 from .widgets import explore_sentiment
 
 __all__ = [
@@ -16,5 +18,7 @@ __all__ = [
     "hint",
     "model_for",
     "quiz",
+    "register_own_tasks",
     "setup",
+    "sound",
 ]

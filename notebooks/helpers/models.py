@@ -17,6 +17,8 @@ from .errors import HelperError
 from .session import mode
 from .store import MANIFEST, sha256, stored
 
+PARTS = {".safetensors", ".json", ".txt", ".jinja"}  # what a model is made of
+
 
 def model_for(task: str) -> dict[str, str]:
     """Return the keyword arguments that name the model of a task, and print a line
@@ -54,36 +56,51 @@ def model_for(task: str) -> dict[str, str]:
 def embedded(name: str) -> Path:
     """Return the folder of an embedded model, ready for `from_pretrained`.
 
-    A base comes as it is; a fine-tuned model is put together from its base and
-    the tensors in `models/`, once, in the cache folder.
+    A base comes as it is. A model of our own is made ready once, in the cache
+    folder, as float32: its tensors from `models/`, over those of its base if it has
+    one. Raises HelperError for a name that the catalogue does not have.
     """
-    spec = catalogue()["embedded"][name]
+    table = catalogue()
+    if name not in table["embedded"]:
+        raise HelperError(
+            f"No embedded model is called {name!r}. "
+            f"There are: {', '.join(table['embedded'])}."
+        )
+    spec = table["embedded"][name]
     if "tuned" not in spec:
         return base(spec["base"])
     tuned = MODELS / spec["tuned"]
     # What goes in decides the key: other weights or another base are a new entry.
-    inputs = [catalogue()["bases"][spec["base"]]["file_sha256"]]
-    inputs += [sha256(tuned / file) for file in ("tuned.safetensors", "config.json")]
+    inputs = [table["bases"][spec["base"]]["file_sha256"]] if "base" in spec else []
+    files = [path for path in sorted(tuned.iterdir()) if path.suffix in PARTS]
+    inputs += [sha256(path) for path in files]
     key = hashlib.sha256("".join(inputs).encode()).hexdigest()[:12]
-    return stored(f"models/{name}-{key}", lambda to: _join(spec, tuned, to))
+    return stored(f"models/{name}-{key}", lambda to: _make_ready(spec, files, to))
 
 
-def _join(spec: dict, tuned: Path, folder: Path) -> None:
-    """Put what was fine-tuned over its base, once and for all, and save the model."""
+def _make_ready(spec: dict, files: list[Path], folder: Path) -> None:
+    """Lay a model's own tensors over its base, if it has one, and save all of it."""
+    import torch
     import transformers
     from safetensors.torch import load_file
 
-    source = base(spec["base"])
-    config = transformers.AutoConfig.from_pretrained(tuned)
+    tuned = files[0].parent
+    architecture = getattr(transformers, spec["architecture"])
+    sources = [base(spec["base"]), tuned] if "base" in spec else [tuned]
     with quiet():
-        architecture = getattr(transformers, spec["architecture"])
-        model = architecture.from_pretrained(source, config=config)
-        weights = load_file(tuned / "tuned.safetensors")
-        model.load_state_dict({n: w.float() for n, w in weights.items()}, strict=False)
+        config = transformers.AutoConfig.from_pretrained(tuned)
+        model = architecture.from_pretrained(
+            sources[0], config=config, dtype=torch.float32
+        )
+        if "base" in spec:
+            weights = load_file(tuned / "tuned.safetensors")
+            weights = {name: tensor.float() for name, tensor in weights.items()}
+            model.load_state_dict(weights, strict=False)
         model.config.name_or_path = ""
         model.save_pretrained(folder)
-    for path in source.iterdir():
-        if "token" in path.name or path.name == "vocab.txt":
+    for path in [path for source in sources for path in sorted(source.iterdir())]:
+        reads = any(part in path.name for part in ("token", "processor", "vocab"))
+        if reads and path.suffix in PARTS:
             shutil.copyfile(path, folder / path.name)
 
 

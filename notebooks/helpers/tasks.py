@@ -1,0 +1,114 @@
+"""The tasks that transformers 5 retired, registered under names of our own.
+
+`pipeline("summarization")` and `pipeline("translation")` stop with KeyError on
+transformers 5; both were a prompt around text generation. Here they are again, in
+that shape, as `summarize` and `translate`, with the results of transformers 4.
+Notebook 01 teaches how to write such a pipeline.
+"""
+
+from __future__ import annotations
+
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    GenerationConfig,
+    Pipeline,
+)
+from transformers.pipelines import PIPELINE_REGISTRY
+
+
+class TextToTextPipeline(Pipeline):
+    """Text in, text out: a prompt for a chat model, the bare text for a translator.
+
+    Options of a call are those of `generate`. Greedy unless told otherwise, so that
+    the same text gives the same answer.
+    """
+
+    _load_tokenizer = True
+    _load_processor = _load_image_processor = _load_feature_extractor = False
+    _pipeline_calls_generate = True
+    _default_generation_config = GenerationConfig(max_new_tokens=256, do_sample=False)
+    result = "generated_text"
+    prompt = "{text}"  # for a chat model
+    prefix = ""  # for a model of the T5 family, which knows its tasks by a prefix
+
+    def __call__(self, texts, **options):
+        """Return [{result: …}], a dictionary for each text, one text or many."""
+        answer = super().__call__(texts, **options)
+        return [answer] if isinstance(answer, dict) else answer
+
+    def _sanitize_parameters(self, **options):
+        return {}, options, {}
+
+    def preprocess(self, text):
+        if not isinstance(text, str) or not text.strip():
+            raise ValueError(
+                f"{type(self).__name__} was given {text!r}, not a text. "
+                "Pass a string, or a list of strings, that are not empty."
+            )
+        if self.model.config.is_encoder_decoder:
+            if self.model.config.model_type == "t5":
+                text = self.prefix + text
+            inputs = self.tokenizer(text, return_tensors="pt")
+        else:
+            chat = [{"role": "user", "content": self.prompt.format(text=text)}]
+            inputs = self.tokenizer.apply_chat_template(
+                chat, add_generation_prompt=True, return_tensors="pt", return_dict=True
+            )
+        room = longest_input(self.model, self.tokenizer)
+        if (given := inputs["input_ids"].shape[1]) > room:
+            raise ValueError(
+                f"The text has {given:,} tokens; {type(self).__name__} takes at most "
+                f"{room:,}. Cut it into paragraphs and pass them as a list."
+            )
+        return inputs
+
+    def _forward(self, inputs, **options):
+        options = self._prepare_generate_kwargs(options)
+        made = self.model.generate(**inputs, **options)
+        if not self.model.config.is_encoder_decoder:
+            made = made[:, inputs["input_ids"].shape[1] :]
+        return made
+
+    def postprocess(self, made):
+        text = self.tokenizer.decode(made[0], skip_special_tokens=True)
+        return {self.result: text.strip()}
+
+
+class SummarizePipeline(TextToTextPipeline):
+    """A shorter text that says the same: [{"summary_text": …}]."""
+
+    result = "summary_text"
+    prompt = "Summarize the following text in one or two sentences.\n\n{text}"
+    prefix = "summarize: "
+
+
+class TranslatePipeline(TextToTextPipeline):
+    """English to French: [{"translation_text": …}]."""
+
+    result = "translation_text"
+    prompt = "Translate into French.\n\n{text}"
+    prefix = "translate English to French: "
+
+
+def longest_input(model, tokenizer) -> int:
+    """Return how many tokens a model reads at once, room for the answer set aside."""
+    config = model.config
+    room = (
+        getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
+    )
+    return room if config.is_encoder_decoder else room - 256
+
+
+def register_own_tasks() -> None:
+    """Register `summarize`, `translate` and `describe-image` for `pipeline`.
+
+    Calling it again changes nothing. Taught in notebook 01.
+    """
+    models = (AutoModelForSeq2SeqLM, AutoModelForCausalLM)
+    own = {"summarize": SummarizePipeline, "translate": TranslatePipeline}
+    for name, kind in own.items():
+        if name not in PIPELINE_REGISTRY.supported_tasks:
+            PIPELINE_REGISTRY.register_pipeline(
+                name, pipeline_class=kind, pt_model=models, type="text"
+            )

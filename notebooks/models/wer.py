@@ -1,0 +1,51 @@
+"""Word error rate, for the cards of the models that hear and speak."""
+
+from __future__ import annotations
+
+import jiwer
+from transformers import pipeline
+from transformers.models.whisper.english_normalizer import BasicTextNormalizer
+
+from helpers.models import embedded
+
+RATE = 16_000
+NUMBERS = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+]
+
+
+def normalise(text: str) -> str:
+    """Return small letters without marks, small numbers as words: "10" is "ten"."""
+    words = BasicTextNormalizer()(text).split()
+    return " ".join(
+        NUMBERS[int(word)] if word.isdigit() and int(word) < len(NUMBERS) else word
+        for word in words
+    )
+
+
+def word_error_rate(said: list[str], heard: list[str]) -> float:
+    """Return wrong, missing and added words over words said, 0 for none.
+
+    Both are normalised first, with the library's normaliser for Whisper.
+    """
+    return jiwer.wer([normalise(t) for t in said], [normalise(t) for t in heard])
+
+
+def heard_by_whisper(waves: list) -> list[str]:
+    """Return what the embedded Whisper hears in waves of 16 kHz, one by one."""
+    listen = pipeline(
+        "automatic-speech-recognition", model=str(embedded("whisper-tiny.en"))
+    )
+    return [listen({"raw": w, "sampling_rate": RATE})["text"] for w in waves]
