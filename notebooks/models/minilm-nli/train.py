@@ -25,7 +25,6 @@ import random
 import re
 import sys
 import time
-import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -40,6 +39,11 @@ from transformers import (
     AutoTokenizer,
     set_seed,
 )
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent.parent))
@@ -57,7 +61,7 @@ LR = 2e-4
 WARMUP, DECAY = 0.05, 0.35  # shares of the steps: up, then even, then down to zero
 FROZEN_LAYERS = 2  # the lowest layers stay the base's; word vectors always do
 TOKENS = 64  # of a text; longer ones are cut here, and here alone
-TEMPERATURE = 0.05  # of the bi-encoder's cosines; its scores for wrong labels are near 0
+TEMPERATURE = 0.05  # of the bi-encoder's cosines, which lie close together
 # How often, among texts with labels:
 NOTHING_FITS = 0.12  # the right label is not on the list, so that thresholds work
 NEGATED = 0.08  # the sentence says "not", and right and wrong change places
@@ -221,14 +225,11 @@ def load_sets(data: Path, written: list) -> dict[str, Set]:
     # Comments: feelings, and the same comments as good or bad mood.
     folder = data / "goemotions"
     feelings = [*(folder / "labels.txt").read_text().split(), "neutral"][:28]
-    good = "admiration amusement approval caring excitement gratitude joy love optimism"
-    bad = "anger annoyance disappointment disapproval disgust fear grief remorse sadness"
-    moods = dict.fromkeys(good.split(), "positive") | dict.fromkeys(
-        bad.split(), "negative"
-    )
-    for row in read_csv(
-        folder / "train.tsv", delimiter="\t", quoting=csv.QUOTE_NONE
-    ):
+    good = "admiration amusement approval caring excitement gratitude joy love"
+    bad = "anger annoyance disappointment disapproval disgust fear grief sadness"
+    moods = dict.fromkeys([*good.split(), "optimism"], "positive")
+    moods |= dict.fromkeys([*bad.split(), "remorse"], "negative")
+    for row in read_csv(folder / "train.tsv", delimiter="\t", quoting=csv.QUOTE_NONE):
         names = [feelings[int(i)] for i in row[1].split(",")]
         names = [n for n in names if n != "neutral"]
         if names or random.random() < 0.15:  # no feeling: nothing on the list fits
@@ -313,8 +314,8 @@ def write_texts(work: Path) -> list[tuple[int, str]]:
         folder = base("SmolLM2-135M-Instruct")
         tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
-        news = "Write one short news item of two sentences, with names and places, about"
-        forms = [news] * 5 + [
+        news = "Write one short news item of two sentences, with names and places,"
+        forms = [f"{news} about"] * 5 + [
             "Write one or two sentences that somebody posts online about",
             "Write a short message to a friend about",
             "Write the first two sentences of an article about",
@@ -398,7 +399,7 @@ class BiEncoder:
 
 
 def prepare(sets: dict[str, Set], encoder: BiEncoder) -> None:
-    """Find each label's nearest others, and drop written texts that missed the topic."""
+    """Find each label's nearest others; drop written texts that missed a topic."""
     for one in sets.values():
         labels = list(one.names)
         vectors = encoder.labels(one)
@@ -422,7 +423,7 @@ class Distilled:
     def __init__(self, sets: dict[str, Set], premises: list[str], encoder) -> None:
         self.texts = list(dict.fromkeys(premises))
         self.names, self.kinds, vectors = [], [], []
-        for name, one in sets.items():
+        for one in sets.values():
             texts = [text for text, _ in one.rows]
             count = 4000 if one.kind == "topic" else 1200
             self.texts += random.sample(texts, min(count, len(texts)))
@@ -556,9 +557,7 @@ def batches(sets, pairs, distilled, steps: int):
                     groups.append(distilled.group())
             groups.sort(key=lambda g: len(g[0]))
             size = -(-len(groups) // want) if want else 1
-            drawn += [
-                (kind, groups[i : i + size]) for i in range(0, len(groups), size)
-            ]
+            drawn += [(kind, groups[i : i + size]) for i in range(0, len(groups), size)]
         for _ in range(kinds.count("pairs")):
             drawn.append(("pairs", random.sample(pairs, PAIRS)))
         random.shuffle(drawn)
