@@ -388,14 +388,20 @@ class BiEncoder:
         A topic's subjects count as much as its names: on news that is worth 3 %.
         """
         frames = ["{}", "This text is about {}.", "This example is {}."]
-        vectors = []
-        for label, names in one.names.items():
-            vector = self([f.format(n) for n in names for f in frames]).mean(0)
-            if label in one.about:
-                vector = normalize(vector, dim=0)
-                vector = vector + normalize(self(one.about[label]).mean(0), dim=0)
-            vectors.append(vector)
-        return normalize(torch.stack(vectors), dim=1)
+        sentences = [
+            [frame.format(name) for name in names for frame in frames]
+            for names in one.names.values()
+        ]
+        named = self.means(sentences)
+        if not one.about:
+            return named
+        return normalize(named + self.means(list(one.about.values())), dim=1)
+
+    def means(self, texts: list[list[str]]) -> torch.Tensor:
+        """Return one unit vector a list of texts, the direction of their mean."""
+        vectors = self([text for some in texts for text in some])
+        parts = vectors.split([len(some) for some in texts])
+        return normalize(torch.stack([part.mean(0) for part in parts]), dim=1)
 
 
 def prepare(sets: dict[str, Set], encoder: BiEncoder) -> None:
@@ -428,7 +434,8 @@ class Distilled:
             count = 4000 if one.kind == "topic" else 1200
             self.texts += random.sample(texts, min(count, len(texts)))
             some = random.sample(list(one.names), min(500, len(one.names)))
-            few = replace(one, names={label: one.names[label] for label in some})
+            about = {x: one.about[x] for x in some if one.about}
+            few = replace(one, names={x: one.names[x] for x in some}, about=about)
             self.names += few.names.values()
             self.kinds += [one.kind] * len(some)
             vectors.append(encoder.labels(few))
