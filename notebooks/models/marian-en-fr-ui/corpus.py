@@ -14,7 +14,6 @@ import re
 import subprocess
 import sys
 import tarfile
-import tomllib
 import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -22,6 +21,11 @@ from pathlib import Path
 
 from babel.messages.mofile import read_mo
 from babel.messages.pofile import read_po
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 HERE = Path(__file__).resolve().parent
 PACKAGES = HERE / "packages.toml"
@@ -60,7 +64,7 @@ def fetched(row: dict, folder: Path) -> Path:
         else:
             command = ["npm", "pack", "--silent", "--pack-destination", str(folder)]
             command.append(f"{row['name']}@{row['version']}")
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
         if not path.exists():
             raise RuntimeError(f"{' '.join(command)} failed: {done.stderr[-300:]}")
     found = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -78,7 +82,7 @@ class Archive:
             self.names = {n for n in self._zip.namelist() if not n.endswith("/")}
             self.read = self._zip.read
         else:
-            self._tar = tarfile.open(path)
+            self._tar = tarfile.open(path)  # noqa: SIM115
             members = {m.name: m for m in self._tar if m.isfile()}
             self.names = set(members)
             self.read = lambda name: self._tar.extractfile(members[name]).read()
@@ -115,9 +119,7 @@ def read(path: Path) -> Iterator[Pair]:
         try:
             if kind == "po":
                 # Some tools write dates that babel refuses; nothing here needs them.
-                body = re.sub(
-                    rb'^"[A-Za-z-]+-Date:.*\n', b"", archive.read(name), flags=re.M
-                )
+                body = re.sub(rb'(?m)^"[A-Za-z-]+-Date:.*\n', b"", archive.read(name))
                 yield from _gettext(read_po(io.BytesIO(body)))
             elif kind == "mo" and f"{stem}.po" not in names:
                 yield from _gettext(read_mo(io.BytesIO(archive.read(name))))
@@ -242,12 +244,10 @@ PLACEHOLDER = re.compile(
     r"%\(\w+\)[#0\- +]?[\d.]*[a-z]|%(?:\d\$)?[sdifr@](?![a-z])|\$?\{+[^{}]*\}+"
     r"|__\w+__|%\w+%|</?[a-zA-Z][^<>]*>|\$\w+|https?://\S+"
 )
-ENGLISH_WORDS = set(
-    "the of is are this that with your you to and for not be has".split()
-)
-FRENCH_WORDS = set(
-    "le la les de du des un une est sont ce cette avec votre vous et".split()
-)
+ENGLISH_WORDS = {"the", "of", "is", "are", "this", "that", "with", "your", "you"}
+ENGLISH_WORDS |= {"to", "and", "for", "not", "be", "has"}
+FRENCH_WORDS = {"le", "la", "les", "de", "du", "des", "un", "une", "est", "sont"}
+FRENCH_WORDS |= {"ce", "cette", "avec", "votre", "vous", "et"}
 
 
 def tidy(text: str) -> str:
