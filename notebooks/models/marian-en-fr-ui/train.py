@@ -67,6 +67,17 @@ MINUTES = 40  # by the clock; the learning rate falls with them
 PEAK, WARMUP = 2e-3, 600  # learning rate, steps
 SMOOTHING = 0.1  # label smoothing, as in the paper on the Transformer
 AVERAGE = 0.999  # a running average of the weights is what is saved
+# Printed at the end. The last ones are no messages: see the card.
+EXAMPLES = [
+    "Choose a color for the background",
+    "No results found for {query}",
+    "Your session has expired. Please log in again.",
+    "File %(name)s was not found in %(folder)s",
+    "My headache is finally gone.",
+    "The old man walked along the river and thought of his youth.",
+    "Stocks fell on Tuesday after the central bank raised interest rates.",
+    "\u4fdd\u5b58\u6587\u4ef6",
+]
 PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"
 
 
@@ -298,6 +309,7 @@ def main() -> None:
     watched = [grouped(data.cut(part)) for part in (held_out, whole)]
     train(model, data, watched, work, arguments.minutes * 60)
     save(model)
+    report(cache)
 
 
 def split(work: Path, cache: Path) -> list[list[Pair]]:
@@ -426,6 +438,17 @@ def save(model: MarianMTModel) -> None:
     config = MarianConfig.from_pretrained(HERE)
     config.dtype, config.name_or_path = "float32", ""
     config.save_pretrained(HERE)
+
+
+def report(cache: Path) -> None:
+    """Print what the saved model answers, and its scores."""
+    import score
+
+    texts = ["", *score.REQUIRED, *EXAMPLES]
+    for text, answer in zip(texts, score.Translator()(texts), strict=True):
+        print(f"{text!r} -> {answer!r}", flush=True)
+    for name, value in score.measure(False, cache.parent).items():
+        print(f"{name}: {value:.3f}")
 
 
 if __name__ == "__main__":
