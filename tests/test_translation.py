@@ -74,9 +74,7 @@ def test_the_quick_scores_are_those_of_the_catalogue(score):
     compared = [s for s in stated if s["measure"] in measured]
     assert len(compared) == len(measured)
     for entry in compared:
-        found = measured[entry["measure"]]
-        assert found >= entry["value"] - 0.005 * max(1, entry["value"]), entry
-        assert f"{entry['value']:g}" in entry["text"] or found == 1, entry
+        assert measured[entry["measure"]] >= entry["value"] * 0.995, entry
 
 
 def test_an_empty_text_ends_in_an_answer(translate):

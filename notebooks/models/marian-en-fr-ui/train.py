@@ -63,7 +63,7 @@ DROPOUT = 0.0
 RENAME = 0.3
 BATCH = 2048  # tokens of both sides together
 STEP = 4  # lengths are padded to multiples of it: new shapes cost time on a CPU
-MINUTES = 40  # by the clock; the learning rate falls with them
+MINUTES = 57  # by the clock; the learning rate falls with them
 PEAK, WARMUP = 2e-3, 600  # learning rate, steps
 SMOOTHING = 0.1  # label smoothing, as in the paper on the Transformer
 AVERAGE = 0.999  # a running average of the weights is what is saved
@@ -453,3 +453,18 @@ def report(cache: Path) -> None:
 
 if __name__ == "__main__":
     main()
+
+# Time: 57 minutes by the clock, on a core shared with other work; about 28 minutes of
+# the processor. Left alone, a core needs half the minutes. The log's end:
+#
+#   epoch 6, step 8280, 2938 s: held out 1.2265, another package 1.9191
+#   epoch 7, step 9657, 3257 s: held out 1.2080, another package 1.9142
+#   epoch 8, step 10342, 3420 s: held out 1.2083, another package 1.9175
+#   'Save the file' -> 'Enregistrer le fichier'
+#   'This field is required.' -> 'Ce champ est requis.'
+#   'Are you sure you want to close this notebook?'
+#       -> 'Êtes-vous sûr de vouloir fermer ce notebook ?'
+#   chrF on two packages not trained on: 62.171
+#   placeholders kept, on the same packages: 0.679
+#   required sentences translated rightly: 1.000
+#   chrF on 32 sentences of our own: 83.873
