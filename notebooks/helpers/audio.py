@@ -45,9 +45,9 @@ def sound(source, rate: int | None = None) -> dict:
             f"sound() was given {said} of shape {samples.shape}. "
             "Expected (samples,) or (samples, channels), with samples in it."
         )
-    if not np.isfinite(samples).all():
+    if bad := int((~np.isfinite(samples)).sum()):
         raise HelperError(
-            f"sound() was given {said} with {int((~np.isfinite(samples)).sum())} values "
+            f"sound() was given {said} with {bad} values "
             "that are NaN or infinite. Replace them, or record again."
         )
     if rate != RATE:
