@@ -89,13 +89,25 @@ def _make_ready(spec: dict, files: list[Path], folder: Path) -> None:
     sources = [base(spec["base"]), tuned] if "base" in spec else [tuned]
     with quiet():
         config = transformers.AutoConfig.from_pretrained(tuned)
-        model = architecture.from_pretrained(
-            sources[0], config=config, dtype=torch.float32
+        # A size of its own, such as fewer positions, is among the model's tensors.
+        model, loaded = architecture.from_pretrained(
+            sources[0],
+            config=config,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
         )
+        absent = set(loaded["missing_keys"])
+        absent |= {row[0] for row in loaded["mismatched_keys"]}
         if "base" in spec:
             weights = load_file(tuned / "tuned.safetensors")
             weights = {name: tensor.float() for name, tensor in weights.items()}
             model.load_state_dict(weights, strict=False)
+            absent -= weights.keys()
+        if absent:
+            raise HelperError(
+                f"{tuned.name} lacks {len(absent)} tensors, such as {min(absent)}."
+            )
         model.config.name_or_path = ""
         model.save_pretrained(folder)
     for path in [path for source in sources for path in sorted(source.iterdir())]:
