@@ -454,7 +454,7 @@ def report(cache: Path) -> None:
 if __name__ == "__main__":
     main()
 
-# Time: 57 minutes by the clock, on a core shared with other work; about 28 minutes of
+# Time: 57 minutes by the clock, on a core shared with other work; about 30 minutes of
 # the processor. Left alone, a core needs half the minutes. The log's end:
 #
 #   epoch 6, step 8280, 2938 s: held out 1.2265, another package 1.9191
