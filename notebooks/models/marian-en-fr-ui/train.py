@@ -454,8 +454,11 @@ def report(cache: Path) -> None:
 if __name__ == "__main__":
     main()
 
-# Time: 57 minutes by the clock, on a core shared with other work; about 30 minutes of
-# the processor. Left alone, a core needs half the minutes. The log's end:
+# Time: 57 minutes by the clock on a core shared with other work, about 30 minutes of
+# the processor; the first epoch ran with MINUTES = 40. The rate follows the clock, so
+# another machine makes another number of steps and slightly other weights.
+#
+# The log's end:
 #
 #   epoch 6, step 8280, 2938 s: held out 1.2265, another package 1.9191
 #   epoch 7, step 9657, 3257 s: held out 1.2080, another package 1.9142
