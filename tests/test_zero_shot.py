@@ -92,8 +92,13 @@ def test_the_order_of_the_labels_does_not_matter(classifier):
     assert all(math.isclose(one[x], two[x], abs_tol=1e-5) for x in labels)
 
 
-def test_one_label_is_certain_and_labels_may_be_one_string(classifier):
-    assert classifier("A text.", ["sports"])["scores"] == pytest.approx([1.0])
+def test_one_label_is_judged_alone_and_labels_may_be_one_string(classifier):
+    # One label has no other to compare with: it is judged alone, as in multi_label.
+    alone = classifier("A text.", ["sports"])["scores"]
+    both = classifier("A text.", ["sports", "food"], multi_label=True)
+    assert alone[0] == pytest.approx(
+        dict(zip(both["labels"], both["scores"], strict=True))["sports"], abs=1e-5
+    )
     answer = classifier("Parliament votes on the bill today.", "sports, politics")
     assert best(answer) == "politics"
 

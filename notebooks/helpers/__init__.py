@@ -6,9 +6,8 @@ checks exercises. It hides nothing that a page teaches; read it whole if you lik
 
 from .audio import sound
 from .exercises import check, hint, quiz
-from .models import files_of, model_for
+from .models import files_of, model_for, register_own_tasks
 from .session import setup
-from .tasks import register_own_tasks
 from .widgets import explore_sentiment
 
 __all__ = [

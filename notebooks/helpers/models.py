@@ -53,6 +53,15 @@ def model_for(task: str) -> dict[str, str]:
     return {"model": str(folder)}
 
 
+def register_own_tasks() -> None:
+    """Register `summarize` and `translate`, which transformers 5 retired, so that
+    `pipeline` knows them. Calling it again changes nothing. Taught in notebook 01.
+    """
+    from .tasks import register  # imports a good part of the library
+
+    register()
+
+
 def embedded(name: str) -> Path:
     """Return the folder of an embedded model, ready for `from_pretrained`.
 

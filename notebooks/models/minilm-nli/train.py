@@ -54,7 +54,7 @@ SEED = 0
 # The library's pipeline finds "entailment" by its name; with it at 2, `multi_label`
 # compares it with what stands at 0.
 LABELS = {0: "contradiction", 1: "neutral", 2: "entailment"}
-ROUNDS = (950, 900)  # steps; the rate falls to zero twice, the time came in two parts
+STEPS = 4000
 PAIRS = 96  # text and sentence, a batch: the size where one core is kept busy
 CHOICES = 6  # labels that a text is shown with, at most
 LR = 2e-4
@@ -620,10 +620,13 @@ def save(model) -> None:
 
 
 @torch.no_grad()
-def read_development(model, tokenizer, data: Path) -> dict[str, tuple]:
-    """Return logits (texts, labels, 3) and truth of each set that settings saw."""
+def development(model, tokenizer, data: Path, kept: list) -> dict[str, float]:
+    """Score what settings are chosen by; nothing of it is trained on."""
     model.eval()
-    answers = {}
+    rows = random.Random(1).sample(kept, 600)
+    logits = logits_of(model, tokenizer, [r[0] for r in rows], [r[1] for r in rows])
+    right = logits.argmax(1) == torch.tensor([r[2] for r in rows])
+    scores = {"pairs": right.float().mean().item()}
     for path in sorted((data / "development").glob("*.csv")):
         table = read_csv(path)[1:]
         labels = sorted({row[1] for row in table})
@@ -633,53 +636,17 @@ def read_development(model, tokenizer, data: Path) -> dict[str, tuple]:
             logits_of(model, tokenizer, texts[i : i + 120], sentences[i : i + 120])
             for i in range(0, len(texts), 120)
         ]
+        entailed = torch.cat(parts)[:, 2].view(len(table), len(labels))
         truth = torch.tensor([labels.index(row[1]) for row in table])
-        answers[path.stem] = torch.cat(parts).view(len(table), len(labels), 3), truth
-    return answers
-
-
-@torch.no_grad()
-def development(model, tokenizer, data: Path, kept: list) -> dict[str, float]:
-    """Score what settings are chosen by; nothing of it is trained on."""
-    model.eval()
-    rows = random.Random(1).sample(kept, 600)
-    logits = logits_of(model, tokenizer, [r[0] for r in rows], [r[1] for r in rows])
-    right = logits.argmax(1) == torch.tensor([r[2] for r in rows])
-    scores = {"pairs": right.float().mean().item()}
-    for name, (logits, truth) in read_development(model, tokenizer, data).items():
-        best = logits[..., 2].argmax(1)
-        scores[name] = (best == truth).float().mean().item()
+        scores[path.stem] = (entailed.argmax(1) == truth).float().mean().item()
     return {name: round(value, 3) for name, value in scores.items()}
-
-
-@torch.no_grad()
-def calibrate(model, tokenizer, data: Path) -> float:
-    """Move the constant of "contradiction" and return by how much.
-
-    Training shows four wrong labels for each right one, so the model doubts too much
-    when it is asked about one label alone. Afterwards right labels are above 0.5 as
-    often as wrong ones are below. What the labels of one text get of each other, a
-    softmax over entailment, stays as it was.
-    """
-    shifts = []
-    for logits, truth in read_development(model, tokenizer, data).values():
-        margin = logits[..., 2] - logits[..., 0]
-        is_right = torch.zeros_like(margin, dtype=torch.bool)
-        is_right[torch.arange(len(truth)), truth] = True
-        right, wrong = margin[is_right].sort().values, margin[~is_right].sort().values
-        share = torch.linspace(0, 1, 201)
-        low, high = right.quantile(share), wrong.quantile(1 - share)
-        shifts.append(low[(low - high).abs().argmin()].item())
-    shift = sum(shifts) / len(shifts)
-    model.classifier.bias[0] += shift
-    return shift
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path("build/minilm-nli"))
-    parser.add_argument("--rounds", type=int, nargs="+", default=ROUNDS)
+    parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--lr", type=float, default=LR)
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
@@ -701,11 +668,8 @@ def main() -> None:
     def check() -> dict[str, float]:
         return development(model, tokenizer, arguments.data, kept)
 
-    for number, steps in enumerate(arguments.rounds):
-        if number:
-            set_seed(SEED + number)
-        train(model, tokenizer, sets, pairs, distilled, steps, arguments.lr, check)
-    print(f"calibrated by {calibrate(model, tokenizer, arguments.data):.2f}")
+    train(model, tokenizer, sets, pairs, distilled, arguments.steps, arguments.lr,
+          check)  # fmt: skip
     save(model)
     halved = {n: p.float() for n, p in load_file(HERE / "tuned.safetensors").items()}
     model.load_state_dict(halved, strict=False)

@@ -226,13 +226,14 @@ def material(folder: Path) -> tuple:
     return plain, torch.cat([plain, *learned]), labels, speakers, weight
 
 
-def check(folder: Path) -> dict[str, float]:
-    """Train on two speakers and test on the other two, all six ways; return the
-    accuracy of each."""
+def check(folder: Path, pairs: list[tuple[str, str]] | None = None) -> dict:
+    """Train on two speakers and test on the other two; return the accuracy of each
+    pair held out: those of `pairs`, or all six."""
     set_seed(SEED)
     plain, everything, labels, speakers, weight = material(folder)
     scores = {}
-    for pair in itertools.combinations(sorted(set(speakers) - {"espeak-ng"}), 2):
+    people = sorted(set(speakers) - {"espeak-ng"})
+    for pair in pairs or itertools.combinations(people, 2):
         set_seed(SEED)
         tail = Tail(build()[0])
         use = torch.tensor([speaker not in pair for speaker in speakers])
@@ -266,3 +267,9 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+# What it printed, on a core shared with other work (about ten minutes alone):
+#   2000 clips, 1000 made
+#   step 1000 of 1000: loss 0.467
+# Held out, with --check: ('george', 'jackson') 0.989, ('george', 'lucas') 0.979,
+# ('george', 'nicolas') 0.924; the other three pairs were not run.
