@@ -57,5 +57,5 @@ def test_a_chapter_runs_in_hub_mode(path: Path, hub, monkeypatch):
     )
     assert "Mode hub" in said
     assert any("resolve" in request for request in mirror.requests)
-    assert seconds < 60
+    assert seconds < 180  # 10 s on a calm machine; the suite may share it
     assert gb < 2.5
