@@ -1,6 +1,6 @@
 """Which prompt and which settings make SmolLM2-135M-Instruct's best summaries?
 
-Ten texts of summaries.toml, each with a summary written by a person. For every
+Ten texts of summaries.toml, each with a summary written for this project. For every
 prompt: how near the answers are to those summaries (chrF, Popović, 2015, from 0 to
 100), how long they are beside the text, and the share of their words that the text
 does not have, which is where invention shows. `python prompts.py` prints the card's
