@@ -4,8 +4,7 @@ Ten texts of summaries.toml, each with a summary written for this project. For e
 prompt: how near the answers are to those summaries (chrF, Popović, 2015, from 0 to
 100), how long they are beside the text, and the share of their words that the text
 does not have, which is where invention shows. `python prompts.py` prints the card's
-table. The ten texts are answered side by side, greedily; 100 seconds of one core's
-time a line, half of it where the machine is calm.
+table. The ten texts are answered side by side.
 """
 
 from __future__ import annotations
