@@ -27,7 +27,7 @@ from .catalogue import MODELS, catalogue
 from .errors import FetchError, HelperError
 from .store import cache_folder, sha256, stored
 
-CONVERSION = 1  # raise it when a recipe `convert.py` changes what it writes
+CONVERSION = 2  # raise it when a recipe `convert.py` changes what it writes
 
 
 def base(name: str) -> Path:

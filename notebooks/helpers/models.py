@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import shutil
 from pathlib import Path
@@ -17,6 +18,10 @@ from .errors import HelperError
 from .session import mode
 from .store import MANIFEST, sha256, stored
 
+# Whisper's `generate` calls the library in a way that the library prints a notice for.
+logging.getLogger("transformers.generation.utils").addFilter(
+    lambda record: "begin_suppress_tokens" not in record.getMessage()
+)
 PARTS = {".safetensors", ".json", ".txt", ".jinja"}  # what a model is made of
 
 
@@ -48,8 +53,7 @@ def model_for(task: str) -> dict[str, str]:
         return chosen
     name = tasks[task]["embedded"]
     folder = embedded(name)
-    stands = f"stands in for {hub.split('/')[-1]}"
-    print(f"{task}: {name} ({size_of(folder)}), {stands}")
+    print(f"{task}: {name} ({size_of(folder)}), stands in for {hub.split('/')[-1]}")
     return {"model": str(folder)}
 
 
@@ -110,7 +114,6 @@ def _make_ready(spec: dict, files: list[Path], folder: Path) -> None:
         absent |= {row[0] for row in loaded["mismatched_keys"]}
         if "base" in spec:
             weights = load_file(tuned / "tuned.safetensors")
-            weights = {name: tensor.float() for name, tensor in weights.items()}
             model.load_state_dict(weights, strict=False)
             absent -= weights.keys()
         if absent:
@@ -130,13 +133,11 @@ def files_of(model: str, revision: str = "main") -> list[tuple[str, float]]:
 
     Used in notebook 01, section "What is on my disk now?".
     """
-    folder = Path(model)
     if mode() == "hub":
         from huggingface_hub import snapshot_download
 
-        folder = Path(
-            snapshot_download(model, revision=revision, local_files_only=True)
-        )
+        model = snapshot_download(model, revision=revision, local_files_only=True)
+    folder = Path(model)
     files = [path for path in sorted(folder.iterdir()) if path.name != MANIFEST]
     return [(path.name, path.stat().st_size / 1e6) for path in files]
 

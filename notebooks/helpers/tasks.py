@@ -94,9 +94,8 @@ class TranslatePipeline(TextToTextPipeline):
 def longest_input(model, tokenizer) -> int:
     """Return how many tokens a model reads at once, room for the answer set aside."""
     config = model.config
-    room = (
-        getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
-    )
+    positions = getattr(config, "max_position_embeddings", None)
+    room = positions or tokenizer.model_max_length
     return room if config.is_encoder_decoder else room - 256
 
 

@@ -1,10 +1,10 @@
 """Which prompt and which settings make SmolLM2-135M-Instruct's best summaries?
 
-Ten texts of summaries.toml, each with a summary written by a person. For every
+Ten texts of summaries.toml, each with a summary written for this project. For every
 prompt: how near the answers are to those summaries (chrF, Popović, 2015, from 0 to
 100), how long they are beside the text, and the share of their words that the text
 does not have, which is where invention shows. `python prompts.py` prints the card's
-table; it takes five minutes on two cores.
+table. The ten texts are answered side by side.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent.parent))
 
 from sacrebleu import sentence_chrf
-from transformers import logging, pipeline
+from transformers import AutoModelForCausalLM, AutoTokenizer, logging
 
-from helpers import register_own_tasks
 from helpers.catalogue import tomllib
 from helpers.models import embedded
 
@@ -46,18 +45,32 @@ def words(text: str) -> list[str]:
 def main() -> None:
     logging.set_verbosity_error()
     rows = tomllib.loads((HERE / "summaries.toml").read_text("utf-8"))["texts"]
-    register_own_tasks()
-    model = str(embedded("SmolLM2-135M-Instruct"))
-    summarize = pipeline("summarize", model=model)
+    folder = embedded("SmolLM2-135M-Instruct")
+    tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+    model = AutoModelForCausalLM.from_pretrained(folder)
     print("| prompt | settings | chrF | length | words not in the text |")
     print("|---|---|---|---|---|")
     for name, prompt in PROMPTS.items():
-        summarize.prompt = prompt
+        chats = [
+            [{"role": "user", "content": prompt.format(text=row["text"])}]
+            for row in rows
+        ]
+        inputs = tokenizer.apply_chat_template(
+            chats,
+            add_generation_prompt=True,
+            padding=True,
+            return_tensors="pt",
+            return_dict=True,
+        )
         for setting, options in SETTINGS.items():
+            ids = model.generate(
+                **inputs, max_new_tokens=80, do_sample=False, **options
+            )
+            answers = tokenizer.batch_decode(
+                ids[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
+            )
             near = size = new = 0.0
-            for row in rows:
-                made = summarize(row["text"], max_new_tokens=80, **options)
-                made = made[0]["summary_text"]
+            for row, made in zip(rows, answers, strict=True):
                 known = set(words(row["text"]))
                 near += sentence_chrf(made, [row["summary"]]).score / len(rows)
                 size += len(words(made)) / len(words(row["text"])) / len(rows)

@@ -469,5 +469,5 @@ if __name__ == "__main__":
 #   acoustic 2000: mel 0.102 time 0.028 letters 0.016
 #   held out: {'mel': 0.0996, 'time': 0.0234, 'letters': 0.0201}
 #   joint 3600: spectral 1.234
-# Result: Whisper reads back 15 sentences with 18.5 words wrong of 100 (22.6 after
-# 1,800 joint steps, 30.1 before them), 30 others with 18.8.
+# Result: Whisper, with five beams, reads back 15 sentences with 18.5 words wrong of
+# 100 (22.6 after 1,800 joint steps, 30.1 before them), 30 others with 18.8.

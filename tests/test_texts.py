@@ -1,0 +1,90 @@
+"""Proves that SmolLM2 and MiniLM, used as they are, answer the library's pipelines, and
+that bad texts end in a right answer or one clear error."""
+
+import pytest
+import torch
+from transformers import pipeline
+
+from helpers import model_for
+
+SCRIPTS = ["今日は良い天気です。", "Завтра будет дождь.", "كرة القدم", "🙂🙂", " "]
+LONG = "word " * 10_000
+
+
+@pytest.fixture(scope="module")
+def extract():
+    return pipeline("feature-extraction", **model_for("feature-extraction"))
+
+
+@pytest.fixture(scope="module")
+def write():
+    return pipeline("text-generation", **model_for("text-generation"))
+
+
+def mean(extract, text):
+    """Return the mean of a text's output vectors, which stands for the text."""
+    return torch.tensor(extract(text)[0]).mean(dim=0)
+
+
+def test_the_mean_vector_tells_what_is_alike(extract):
+    food = mean(extract, "a man is eating food")
+    assert food.shape == (384,)
+    meal = mean(extract, "somebody is having a meal")
+    market = mean(extract, "the stock market fell")
+    assert torch.cosine_similarity(food, meal, dim=0) > 0.6
+    assert torch.cosine_similarity(food, market, dim=0) < 0.2
+
+
+@pytest.mark.parametrize("text", ["", *SCRIPTS])
+def test_odd_texts_have_a_vector(extract, text):
+    assert torch.isfinite(mean(extract, text)).all()
+
+
+def test_a_list_with_none_has_no_vectors(extract, seen):
+    with pytest.raises((TypeError, ValueError)) as caught:
+        extract(["a man is eating food", None])
+    seen("feature-extraction for a list with None", caught.value)
+
+
+def test_ten_thousand_words_have_a_vector_when_cut(extract, seen):
+    with pytest.raises(RuntimeError, match="must match the size") as caught:
+        extract(LONG)
+    seen("feature-extraction for 10,000 words", caught.value)
+    vectors = extract(LONG, truncation=True, max_length=512)[0]
+    assert len(vectors) == 512
+
+
+def test_a_text_is_continued_and_a_chat_answered(write):
+    short = {"max_new_tokens": 5, "do_sample": False}
+    text = write("The capital of France is", **short)[0]["generated_text"]
+    assert text.startswith("The capital of France is") and "Paris" in text
+    chat = [{"role": "user", "content": "What is 1 + 1?"}]
+    answer = write(chat, **short)[0]["generated_text"][-1]
+    assert answer["role"] == "assistant" and answer["content"]
+
+
+@pytest.mark.parametrize("text", SCRIPTS[:3])
+def test_other_scripts_are_continued(write, text):
+    made = write(text, max_new_tokens=2, do_sample=False)[0]["generated_text"]
+    assert made.startswith(text)
+
+
+def test_an_empty_text_is_said_or_continued(write, seen):
+    """Nothing to continue: the library says so, or begins a text of its own."""
+    try:
+        assert isinstance(write("", max_new_tokens=2)[0]["generated_text"], str)
+    except (ValueError, RuntimeError, IndexError) as error:
+        seen("text-generation for an empty text", error)
+
+
+def test_a_list_with_none_is_not_continued(write, seen):
+    with pytest.raises((TypeError, ValueError, AttributeError)) as caught:
+        write(["Once upon a time", None], max_new_tokens=2)
+    seen("text-generation for a list with None", caught.value)
+
+
+def test_ten_thousand_words_are_cut_before_they_are_continued(write):
+    cut = {"truncation": True, "max_length": 64}
+    options = {"return_full_text": False, "max_new_tokens": 2}
+    made = write(LONG, tokenizer_encode_kwargs=cut, **options)
+    assert len(made[0]["generated_text"]) < 60
