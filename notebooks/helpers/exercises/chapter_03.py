@@ -148,13 +148,14 @@ def check_label_or_none(answer, classifier) -> None:
                 )
 
 
-FORTY = (
+NAMES = (
     "football, tennis, swimming, cycling, skiing, elections, taxes, immigration, "
     "diplomacy, pensions, bread, soup, cheese, coffee, vegetables, physics, astronomy, "
     "genetics, robots, software, banks, oil prices, jobs, shops, insurance, hotels, "
     "trains, beaches, museums, camping, poetry, opera, cinema, dancing, painting, "
     "weather, gardening, dentists, weddings, burglary"
-).split(", ")
+)
+FORTY = NAMES.split(", ")
 CLEAR = {  # a text, and the labels that are right for it
     "The striker scored with a header in the last minute.": {"football"},
     "Whisk the cream into the carrots and purée them.": {"soup", "vegetables"},
