@@ -1,0 +1,196 @@
+"""Proves what notebook 03 claims beyond its own asserts, and that its exercises tell
+right from wrong: both scores by hand on texts the page has not seen, labels given
+twice, a balanced labelled set. Bad input in general: tests/test_zero_shot.py."""
+
+import csv
+from collections import Counter
+
+import numpy as np
+import pytest
+from scipy.special import expit, softmax
+from test_hygiene import NOTEBOOKS
+
+from helpers import check, model_for
+from helpers.exercises import chapter_03
+
+TEXTS = [
+    "The bridge will stay closed until the river falls.",
+    "Could you send me the recipe?",
+    "Nobody expected her to win.",
+]
+LABELS = ["traffic", "cooking", "sports", "the weather"]
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    from transformers import pipeline
+
+    task = "zero-shot-classification"
+    return pipeline(task, **model_for(task))
+
+
+@pytest.fixture(scope="module")
+def embed():
+    """A function like the page's: a unit vector a text, the mean over its tokens."""
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    name = model_for("feature-extraction")["model"]
+    tokenizer = AutoTokenizer.from_pretrained(name)
+    encoder = AutoModel.from_pretrained(name)
+
+    @torch.no_grad()
+    def embed(texts):
+        inputs = tokenizer(texts, padding=True, return_tensors="pt")
+        states = encoder(**inputs).last_hidden_state
+        mask = inputs["attention_mask"][:, :, None]
+        vectors = (states * mask).sum(dim=1) / mask.sum(dim=1)
+        return torch.nn.functional.normalize(vectors, dim=1).numpy()
+
+    return embed
+
+
+def logits(classifier, text, labels, template="This example is {}."):
+    import torch
+
+    pairs = [(text, template.format(label)) for label in labels]
+    inputs = classifier.tokenizer(pairs, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        return classifier.model(**inputs).logits.numpy()
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("template", ["This example is {}.", "{}", "I like {}."])
+def test_competing_scores_are_a_softmax_over_entailment(classifier, text, template):
+    answer = classifier(text, LABELS, hypothesis_template=template)
+    by_hand = softmax(logits(classifier, text, LABELS, template)[:, 2])
+    for label, score in zip(answer["labels"], answer["scores"], strict=True):
+        assert score == pytest.approx(by_hand[LABELS.index(label)], abs=1e-5)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_scores_alone_leave_neutral_out(classifier, text):
+    answer = classifier(text, LABELS, multi_label=True)
+    table = logits(classifier, text, LABELS)
+    by_hand = expit(table[:, 2] - table[:, 0])
+    for label, score in zip(answer["labels"], answer["scores"], strict=True):
+        assert score == pytest.approx(by_hand[LABELS.index(label)], abs=1e-5)
+
+
+def test_a_label_given_twice_shares_its_score(classifier):
+    once = classifier(TEXTS[0], ["traffic", "cooking"])
+    twice = classifier(TEXTS[0], ["traffic", "traffic", "cooking"])
+    assert twice["labels"] == ["traffic", "traffic", "cooking"]
+    assert twice["scores"][0] == pytest.approx(twice["scores"][1], abs=1e-6)
+    assert twice["scores"][0] < once["scores"][0]
+    assert sum(twice["scores"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_an_empty_text_in_a_list_is_said(classifier, seen):
+    with pytest.raises(ValueError, match="at least one sequence") as caught:
+        classifier([TEXTS[0], ""], LABELS)
+    seen("zero-shot for a list with an empty text", caught.value)
+
+
+def test_the_labelled_set_is_balanced_and_has_no_text_twice():
+    with (NOTEBOOKS / "data" / "topics.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len({row["text"] for row in rows}) == 120
+    assert set(Counter(row["label"] for row in rows).values()) == {20}
+    assert len({row["label"] for row in rows}) == 6
+
+
+def said(capsys):
+    return capsys.readouterr().out.strip()
+
+
+def oven(labels, scores, text=chapter_03.OVEN):
+    return {"sequence": text, "labels": labels, "scores": scores}
+
+
+FOUR = ["kitchen appliances", "music", "politics", "travel"]
+WRONG = [
+    ("03.1", "kitchen", "Expected the dictionary"),
+    ("03.1", oven(FOUR, [0.9, 0.05, 0.03, 0.02], "A text."), "Ask about the text"),
+    ("03.1", oven(["repair"] * 4, [0.25] * 4), "four different labels, got 1"),
+    ("03.1", oven(["an oven", *FOUR[1:]], [0.9, 0.05, 0.03, 0.02]), "'an oven' uses"),
+    ("03.1", oven(FOUR, [0.9, 0.8, 0.3, 0.2]), "Let the labels compete"),
+    ("03.1", oven(FOUR, [0.7, 0.1, 0.1, 0.1]), "0.700, not above 0.8"),
+    ("03.2", lambda rows: [0.5], "4 rows went in, 1 scores"),
+    ("03.2", lambda rows: softmax(rows, axis=1)[:, 2], "Leave it out"),
+    ("03.2", lambda rows: softmax(np.array(rows)[:, 2]), "Your labels compete"),
+    ("03.2", lambda rows: [expit(r[0] - r[2]) for r in rows], "of contradiction"),
+    ("03.2", lambda rows: [0.5] * len(rows), "expected 0.7311, got 0.5000"),
+    ("03.2", "sigmoid", "It stopped with TypeError"),
+    ("03.3", lambda text, labels: labels[0], "a dictionary with labels and scores"),
+    (
+        "03.3",
+        lambda text, labels: {"labels": labels[:1], "scores": [1.0]},
+        "in some order",
+    ),
+    (
+        "03.3",
+        lambda text, labels: {"labels": labels, "scores": [0.5] * len(labels)},
+        "the pipeline gives",
+    ),
+    ("03.4", lambda text, labels, threshold: labels[0], "got 'politics'"),
+    ("03.4", lambda text, labels, threshold: None, "got None"),
+    ("03.5", lambda text, labels: "something else", "Expected one of the labels"),
+    ("03.5", lambda text, labels: "football", "Nothing went through the model"),
+]
+
+
+@pytest.mark.parametrize(("number", "answer", "words"), WRONG)
+def test_a_wrong_answer_gets_a_pointer(capsys, classifier, number, answer, words):
+    capsys.readouterr()
+    given = (classifier,) if number >= "03.3" else ()
+    check(number, answer, *given)
+    out = said(capsys)
+    assert out.startswith(f"{number}: not yet.")
+    assert words in out
+    assert "\n" not in out
+
+
+def test_the_usual_slips_are_noticed(capsys, classifier):
+    """A single label left to compete, labels unsorted, competing with a threshold,
+    and all forty labels through the model."""
+
+    def competing(text, labels):
+        table = logits(classifier, text[:2000], labels)
+        scores = softmax(table[:, 2])
+        order = scores.argsort()[::-1]
+        return {"labels": [labels[i] for i in order], "scores": scores[order].tolist()}
+
+    def unsorted(text, labels):
+        answer = classifier(text, labels)
+        by_label = dict(zip(answer["labels"], answer["scores"], strict=True))
+        return {"labels": labels, "scores": [by_label[label] for label in labels]}
+
+    def always(text, labels, threshold):
+        answer = classifier(text, labels)
+        return answer["labels"][0] if answer["scores"][0] >= threshold else None
+
+    capsys.readouterr()
+    check("03.3", competing, classifier)
+    assert "the pipeline gives weather" in said(capsys)
+    check("03.3", unsorted, classifier)
+    assert "should come first" in said(capsys)
+    check("03.4", always, classifier)
+    assert "alone," in said(capsys)
+    check("03.5", lambda t, x: classifier(t, x)["labels"][0], classifier)
+    assert "40 pairs went through" in said(capsys)
+
+
+def test_the_solutions_beside_the_checkers_are_right(capsys, classifier, embed):
+    tokenizer, model = classifier.tokenizer, classifier.model
+    capsys.readouterr()
+    check("03.1", classifier(chapter_03.OVEN, FOUR))
+    check("03.2", chapter_03.independent)
+    check("03.3", lambda t, x: chapter_03.zero_shot(t, x, tokenizer, model), classifier)
+    check(
+        "03.4",
+        lambda t, x, limit: chapter_03.label_or_none(t, x, limit, classifier),
+        classifier,
+    )
+    check("03.5", lambda t, x: chapter_03.quick(t, x, classifier, embed), classifier)
+    assert said(capsys).splitlines() == [f"03.{n}: right." for n in range(1, 6)]
