@@ -19,6 +19,7 @@ from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
     PreTrainedTokenizerFast,
+    PrinterCallback,
     Trainer,
     TrainingArguments,
     set_seed,
@@ -87,7 +88,7 @@ def small_gpt(width: int) -> GPT2LMHeadModel:
 
 def trainer_for(model, train: list[dict], held_out: list[dict]) -> Trainer:
     """Return a Trainer that measures the held-out loss four times on its way."""
-    return Trainer(
+    trainer = Trainer(
         model=model,
         args=TrainingArguments(
             output_dir="build",
@@ -111,6 +112,8 @@ def trainer_for(model, train: list[dict], held_out: list[dict]) -> Trainer:
         train_dataset=train,
         eval_dataset=held_out,
     )
+    trainer.remove_callback(PrinterCallback)  # what it would print is in its history
+    return trainer
 
 
 def sample(model, tokenizer, prompt: str = "Alice looked") -> str:
