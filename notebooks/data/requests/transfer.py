@@ -33,7 +33,7 @@ SIZES = [16, 64, 256, 1024]
 SEEDS = [0, 1, 2]
 STEPS, BATCH, LONGEST = 64, 16, 16
 RATES = {"fine-tuned": 3e-4, "LoRA": 2e-3, "from scratch": 5e-4}
-METHODS = ["TF-IDF", "frozen", "fine-tuned", "LoRA", "from scratch"]
+METHODS = ["TF-IDF", "frozen", "LoRA", "fine-tuned", "from scratch"]
 
 
 def read() -> tuple[list[dict], list[dict], list[str]]:
@@ -205,7 +205,7 @@ def main() -> None:
         (method, size, seed)
         for seed in SEEDS
         for method in METHODS
-        for size in ((1024, 64) if method == "LoRA" else reversed(SIZES))
+        for size in ((64, 1024) if method == "LoRA" else SIZES)
     ]
     for method, size, seed in plan:
         if (method, str(size), str(seed)) in there:
