@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from logging import LogRecord, getLogger
 
 from .errors import HelperError
 
@@ -34,6 +35,10 @@ def interactive() -> bool:
     return not os.environ.get(STATIC_VARIABLE)
 
 
+def _unless_untrue(record: LogRecord) -> bool:
+    return "'VisionTextDualEncoderModel' is not supported" not in record.getMessage()
+
+
 def setup(seed: int = 0) -> None:
     """Begin a notebook: seed the random numbers, quiet the logs, style the plots,
     and say in one line where the models come from.
@@ -46,6 +51,8 @@ def setup(seed: int = 0) -> None:
 
     set_seed(seed)
     logging.set_verbosity_error()
+    # The library's list for zero-shot pictures lacks a class that works there.
+    getLogger("transformers.pipelines.base").addFilter(_unless_untrue)
     if not interactive():
         logging.disable_progress_bar()
     warnings.filterwarnings("ignore", category=FutureWarning)
