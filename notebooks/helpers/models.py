@@ -58,8 +58,9 @@ def model_for(task: str) -> dict[str, str]:
 
 
 def register_own_tasks() -> None:
-    """Register `summarize` and `translate`, which transformers 5 retired, so that
-    `pipeline` knows them. Calling it again changes nothing. Taught in notebook 01.
+    """Register `summarize`, `translate` and `describe-image` for what transformers 5
+    retired, so that `pipeline` knows them. Calling it again changes nothing. Taught in
+    notebook 01.
     """
     from .tasks import register  # imports a good part of the library
 
@@ -104,20 +105,25 @@ def _make_ready(spec: dict, files: list[Path], folder: Path) -> None:
     sources = [base(spec["base"]), tuned] if "base" in spec else [tuned]
     with quiet():
         config = transformers.AutoConfig.from_pretrained(tuned)
-        # A size of its own, such as fewer positions, is among the model's tensors.
-        model, loaded = architecture.from_pretrained(
-            sources[0],
-            config=config,
-            dtype=torch.float32,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
-        absent = set(loaded["missing_keys"])
-        absent |= {row[0] for row in loaded["mismatched_keys"]}
-        if "base" in spec:
-            weights = load_file(tuned / "tuned.safetensors")
-            model.load_state_dict(weights, strict=False)
-            absent -= weights.keys()
+        if "shares" in spec:
+            model = architecture(config)
+            missing, _ = model.load_state_dict(_gathered(spec, sources), strict=False)
+            absent = set(missing) - set(model.all_tied_weights_keys)
+        else:
+            # A size of its own, such as fewer positions, is among the model's tensors.
+            model, loaded = architecture.from_pretrained(
+                sources[0],
+                config=config,
+                dtype=torch.float32,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+            absent = set(loaded["missing_keys"])
+            absent |= {row[0] for row in loaded["mismatched_keys"]}
+            if "base" in spec:
+                weights = load_file(tuned / "tuned.safetensors")
+                model.load_state_dict(weights, strict=False)
+                absent -= weights.keys()
         if absent:
             raise HelperError(
                 f"{tuned.name} lacks {len(absent)} tensors, such as {min(absent)}."
