@@ -57,7 +57,6 @@ def test_an_empty_prompt_gets_a_text(generator):
 REFUSED = [
     ({"do_sample": True, "temperature": 0.0}, "temperature"),
     ({"do_sample": True, "temperature": -1.0}, "temperature"),
-    ({"do_sample": True, "top_p": 1.5}, "top_p"),
     ({"do_sample": True, "top_k": -1}, "top_k"),
     ({"num_beams": 2, "num_return_sequences": 5}, "num_return_sequences"),
     ({"do_sample": False, "num_return_sequences": 2}, "num_return_sequences"),
@@ -69,6 +68,15 @@ def test_an_impossible_setting_is_refused_and_named(tiny, way, named):
     way = {"do_sample": False, "max_new_tokens": 3} | way
     with pytest.raises(ValueError, match=named):
         tiny.generate(torch.tensor([[1, 5]]), **way)
+
+
+def test_a_top_p_above_one_is_as_none(tiny):
+    ids, way = torch.tensor([[1, 5]]), {"do_sample": True, "max_new_tokens": 5}
+    made = []
+    for top_p in (1.5, 1.0):
+        torch.manual_seed(0)
+        made.append(tiny.generate(ids, top_p=top_p, **way).tolist())
+    assert made[0] == made[1]
 
 
 def test_a_prompt_beyond_the_context_is_taken_in_silence(tiny):

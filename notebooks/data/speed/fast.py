@@ -9,9 +9,9 @@ Three steps, each on top of the one before, for one text at a time:
 
 `python fast.py`, in this folder, measures them beside float32, bfloat16 and sixteen
 texts at once, and writes speed.csv; notebook 04 draws it and runs step 2 again. Each
-figure is the best of three runs of 40 tokens, prompt included, on one core, over the
+figure is the best of two runs of 20 tokens, prompt included, on one core, over the
 seconds of its processor time: a busy machine slows those a little, but not by the share
-of time that other programs get. It takes two minutes of a core.
+of time that other programs get. It takes a minute of a core.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
 HERE = Path(__file__).resolve().parent
 PROMPT = "So today, I just feel like"
-TOKENS = 40
+TOKENS = 20
 ROOM = 128  # positions of the cache of fixed size
 
 
@@ -125,7 +125,7 @@ def fast_greedy(model, ids, tokens, step=layer_step, room=ROOM):
     return torch.cat(made, dim=1)
 
 
-def speed(run, tokens: int, times: int = 3, clock=time.perf_counter) -> float:
+def speed(run, tokens: int, times: int = 2, clock=time.perf_counter) -> float:
     """Return tokens a second, the best of some runs."""
     seconds = []
     for _ in range(times):
