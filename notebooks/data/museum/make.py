@@ -1,6 +1,6 @@
 """Draw the museum's pictures and speak its sounds: what records.csv lists.
 
-    python make.py DRAWINGS      needs espeak-ng 1.51; two minutes on two cores
+    python make.py DRAWINGS      needs flite 2.2 and espeak-ng 1.51; one minute
 
 DRAWINGS is the folder that ../../models/pictures/world.py fills: emoji art by several
 hands, from packages on npm. The notes, what is said in the sounds (spoken.csv) and
@@ -14,6 +14,7 @@ import io
 import json
 import subprocess
 import sys
+import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -27,6 +28,7 @@ SIZE = 96  # pixels: what a list of results shows
 COLOURS = 48  # in a PNG's palette: emoji are flat, and the file stays below 3 KB
 RATE = 16_000  # what the speech models take
 LOUD = 0.5  # the peak of each clip
+QUIET = RATE // 10  # samples of silence before and after, as a recording has
 SMALLER = 0.93  # of 1; Whisper reads these clips as well as larger ones
 
 
@@ -42,17 +44,20 @@ def picture(drawing: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def spoken(text: str, voice: str, speed: int) -> np.ndarray:
-    """Return a text as sound (samples,), said by espeak-ng or by our own voice."""
+def spoken(text: str, voice: str) -> np.ndarray:
+    """Return a text as sound (samples,), said by flite, espeak-ng or our own voice."""
     if voice == "vits-espeak":
         made = our_voice()(text)
         samples, rate = np.squeeze(made["audio"]), made["sampling_rate"]
     else:
-        command = ["espeak-ng", "-v", voice, "-s", str(speed), "--stdout", text]
-        said = subprocess.run(command, capture_output=True, check=True)
-        samples, rate = soundfile.read(io.BytesIO(said.stdout), dtype="float32")
+        with tempfile.NamedTemporaryFile(suffix=".wav") as file:
+            command = ["flite", "-voice", voice, "-t", text, "-o", file.name]
+            if voice.startswith("en-"):
+                command = ["espeak-ng", "-v", voice, "-w", file.name, text]
+            subprocess.run(command, check=True)
+            samples, rate = soundfile.read(file.name, dtype="float32")
     samples = soxr.resample(samples, rate, RATE)
-    return samples * LOUD / np.abs(samples).max()
+    return np.pad(samples * LOUD / np.abs(samples).max(), QUIET)
 
 
 @cache
@@ -96,7 +101,7 @@ def main() -> None:
             to.write_bytes(picture(styles[style][names[code]]))
         else:
             row = texts[record["id"]]
-            samples = spoken(row["text"], row["voice"], int(row["speed"]))
+            samples = spoken(row["text"], row["voice"])
             write(to, samples)
 
     # A picture that stops in the middle, one that is none, a clip of silence and an

@@ -44,9 +44,14 @@ def main() -> None:
                 continue
             text = listen(clip)["text"].strip()
             done[digest] = {"sha256": digest, "model": NAME, "text": text}
-            print(f"{path.name}: {text}")
+            print(f"{path.name}: {text}", flush=True)
+            keep(done.values())  # so that an interrupted run loses one clip at most
         kept.append(done[digest])
-    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in kept]
+    keep(kept)
+
+
+def keep(rows) -> None:
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
     STORE.write_text("".join(lines), "utf-8")
 
 
