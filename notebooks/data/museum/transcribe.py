@@ -37,7 +37,7 @@ def listener():
     folder = model_for("automatic-speech-recognition")["model"]
     processor = AutoProcessor.from_pretrained(folder)
     extract = type(processor.feature_extractor)(chunk_length=WINDOW)
-    model = WhisperForConditionalGeneration.from_pretrained(folder)
+    model = WhisperForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
     encoder = model.model.encoder
     positions = model.config.max_source_positions * WINDOW // 30
     weights = encoder.embed_positions.weight[:positions].detach().clone()
