@@ -11,6 +11,7 @@ import json
 import time
 from base64 import b64encode
 from collections.abc import Callable
+from functools import lru_cache
 from html import escape
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from lancedb.index import FTS
 from tqdm.auto import tqdm
 
 from helpers import sound
+from helpers.session import interactive
 
 HERE = Path(__file__).resolve().parent
 BATCH = 32  # records between two commits: what a killed run may lose
@@ -29,7 +31,14 @@ BATCH = 32  # records between two commits: what a killed run may lose
 
 def notes() -> dict[str, str]:
     """Return the text of each note by the record's id."""
-    lines = (HERE / "notes.jsonl").read_text("utf-8").splitlines()
+    path = HERE / "notes.jsonl"
+    return _notes(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(2)
+def _notes(path: Path, changed: int) -> dict[str, str]:
+    """Read the notes' file again only when it has changed."""
+    lines = path.read_text("utf-8").splitlines()
     return {row["id"]: row["text"] for row in map(json.loads, lines)}
 
 
@@ -127,7 +136,9 @@ def _refresh(db, records: list[dict], understand: Callable, models: list[str]) -
     fresh = [row for row in rows if known.get(row["id"]) != row["hash"]]
     gone = sorted(set(known) - {row["id"] for row in rows})
     broken, new = {}, 0
-    for start in tqdm(range(0, len(fresh), BATCH), desc=source):
+    for start in tqdm(
+        range(0, len(fresh), BATCH), desc=source, disable=not interactive()
+    ):
         good, contents = [], []
         for row in fresh[start : start + BATCH]:
             try:
