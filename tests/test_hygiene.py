@@ -3,6 +3,7 @@
 Reads files only.
 """
 
+import csv
 import re
 import subprocess
 from pathlib import Path
@@ -30,7 +31,7 @@ def tracked():
 def texts():
     """Return (path, text) of every tracked text file but the locked versions."""
     for path in tracked():
-        if path.suffix not in (".png", ".safetensors", ".wav", ".flac", ".jpg"):
+        if path.suffix not in (".png", ".safetensors", ".wav", ".flac", ".ogg", ".jpg"):
             yield path, path.read_text("utf-8")
 
 
@@ -182,9 +183,31 @@ def test_every_file_has_its_source(folder):
         for path in tracked()
         if path.is_relative_to(NOTEBOOKS / folder) and path.name != "SOURCES.md"
     }
+    for collection in [name for name in named if name.endswith("/")]:
+        inside = {name for name in there if name.startswith(collection)}
+        assert listed(NOTEBOOKS / folder / collection) == inside
+        there = there - inside | {collection}
     assert named == there
     for name, rest in rows:
         assert all(cell.strip() for cell in rest.split("|")), name
+
+
+def listed(collection):
+    """Return what a collection's card and records name, its files in data/.
+
+    A folder with one row in SOURCES.md has a card, README.md, whose first table names
+    its files, and records.csv with the source, licence and file of every record.
+    """
+    card = (collection / "README.md").read_text("utf-8")
+    names = set(re.findall(r"^\| `([^`]+\.\w+)` \|", card, re.MULTILINE))
+    with (collection / "records.csv").open(encoding="utf-8", newline="") as file:
+        for record in csv.DictReader(file):
+            assert record["licence"] and record["origin"], record["id"]
+            if (collection / record["file"]).exists():
+                names.add(record["file"])
+            else:
+                assert f"the file of `{record['id']}` is missing" in card
+    return {f"{collection.name}/{name}" for name in names | {"README.md"}}
 
 
 def test_every_model_has_a_card_and_a_recipe():
