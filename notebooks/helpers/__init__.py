@@ -6,16 +6,18 @@ checks exercises. It hides nothing that a page teaches; read it whole if you lik
 
 from .audio import sound
 from .exercises import check, hint, quiz
+from .figures import plot_sentiment
 from .models import files_of, model_for, register_own_tasks
 from .session import setup
-from .widgets import explore_sentiment
+from .widgets import explore
 
 __all__ = [
     "check",
-    "explore_sentiment",
+    "explore",
     "files_of",
     "hint",
     "model_for",
+    "plot_sentiment",
     "quiz",
     "register_own_tasks",
     "setup",

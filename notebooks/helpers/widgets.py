@@ -1,4 +1,4 @@
-"""Widgets, each with a static figure of the same thing above it.
+"""One widget for every notebook, with a static figure of the same thing above it.
 
 A widget is created only where somebody is there to use it, so that none is ever
 stored in a notebook or left behind by a test.
@@ -6,33 +6,69 @@ stored in a notebook or left behind by a test.
 
 from __future__ import annotations
 
-from .figures import plot_sentiment
+from collections.abc import Callable
+
 from .session import interactive
 
 
-def explore_sentiment(classifier, text: str) -> None:
-    """Draw a sentence's tokens and scores; below, a box to type another one.
+def explore(draw: Callable, **controls) -> None:
+    """Call `draw` with the first value of each control; below, controls to change them.
 
-    `classifier` is a sentiment pipeline. Taught in notebook 01, section "Try it".
+    `draw(**values)` shows a plot or prints. A control is named like the argument that
+    it sets: a text gives a box to type in, True or False a check box, a tuple (first,
+    lowest, highest) a slider of its numbers' type, a list a menu that begins with its
+    first entry, and a function of no arguments any other widget, whose first value is
+    None. An error in `draw` becomes one line below the controls; in the first picture
+    it is raised. Taught in notebook 01, section "Try it".
     """
-    plot_sentiment(classifier, text)
+    draw(**{name: _first(control) for name, control in controls.items()})
     if not interactive():
         return
     import ipywidgets
     from IPython.display import display
 
-    box = ipywidgets.Text(value=text, description="Sentence", continuous_update=False)
-    box.layout.width = "90%"
+    boxes = {name: _widget(name, control) for name, control in controls.items()}
     picture = ipywidgets.Output()
 
     def redraw(change) -> None:
         # Replace what is shown only when the new picture is ready.
         picture.clear_output(wait=True)
         with picture:
-            if change["new"].strip():
-                plot_sentiment(classifier, change["new"])
-            else:
-                print("Type a sentence and press Enter.")
+            try:
+                draw(**{name: box.value for name, box in boxes.items()})
+            except Exception as error:  # noqa: BLE001 (whatever the reader typed)
+                said = (str(error).splitlines() or [""])[0]
+                print(f"{type(error).__name__}: {said}")
 
-    box.observe(redraw, names="value")
-    display(ipywidgets.VBox([box, picture]))
+    for box in boxes.values():
+        box.observe(redraw, names="value")
+    display(ipywidgets.VBox([*boxes.values(), picture]))
+
+
+def _first(control):
+    """Return the value that a control begins with."""
+    if callable(control):
+        return None
+    return control[0] if isinstance(control, (tuple, list)) else control
+
+
+def _widget(name: str, control):
+    """Return the widget of a control, described by the argument's name."""
+    import ipywidgets as w
+
+    if callable(control):
+        return control()
+    look = {"description": name.replace("_", " ")}
+    look["style"] = {"description_width": "7em"}
+    if isinstance(control, list):
+        return w.Dropdown(options=control, **look)
+    if isinstance(control, bool):
+        return w.Checkbox(value=control, **look)
+    look |= {"continuous_update": False, "layout": {"width": "90%"}}
+    if isinstance(control, str):
+        return w.Text(value=control, **look)
+    first, low, high = control
+    if isinstance(first, int):
+        return w.IntSlider(value=first, min=low, max=high, **look)
+    step = (high - low) / 100
+    return w.FloatSlider(value=first, min=low, max=high, step=step, **look)
