@@ -89,7 +89,9 @@ def test_right_answers_are_told_from_wrong_ones(made):
         sentence = questions.sentence(scene)
         assert questions.describes(sentence, scene)
         assert not questions.describes(sentence.replace(" shows ", " show "), scene)
-        assert not questions.describes(sentence.replace("shows a", "shows a unicorn"), scene)
+        assert not questions.describes(
+            sentence.replace("shows a", "shows a unicorn"), scene
+        )
     assert questions.right("a cat and two dogs", "Two dogs and a cat.")
     assert not questions.right("A cat.", "Two cats.")
 

@@ -28,7 +28,10 @@ def measure(quick: bool, data: Path | None = None) -> dict[str, float]:
     start, number = time.perf_counter(), detect.model.config.label2id
     for scene in scenes:
         found = detect(scene.picture, threshold=0.01)
-        boxes = [[box[k] for k in ("xmin", "ymin", "xmax", "ymax")] for box in (f["box"] for f in found)]
+        boxes = [
+            [box[k] for k in ("xmin", "ymin", "xmax", "ymax")]
+            for box in (f["box"] for f in found)
+        ]
         said = {
             "boxes": torch.tensor(boxes).float().reshape(-1, 4),
             "scores": torch.tensor([f["score"] for f in found]),
@@ -41,6 +44,8 @@ def measure(quick: bool, data: Path | None = None) -> dict[str, float]:
         metric.update([said], [truth])
     seconds = time.perf_counter() - start
     return {
-        "mAP at IoU 0.5 on 200 scenes by an unseen hand": metric.compute()["map_50"].item(),
+        "mAP at IoU 0.5 on 200 scenes by an unseen hand": metric.compute()[
+            "map_50"
+        ].item(),
         "scenes a second": len(scenes) / seconds,
     }

@@ -127,7 +127,9 @@ def main() -> None:
     watch = [compose(seed, drawings) for seed in range(100)]
     start, mean = time.time(), {}
     how = DETECTOR | {"steps": steps}
-    for step, batch in enumerate(loader(asked.data, 10**6 + asked.goes_on * 10**6, how), 1):
+    for step, batch in enumerate(
+        loader(asked.data, 10**6 + asked.goes_on * 10**6, how), 1
+    ):
         model.train()
         for part in frozen(eye):
             part.eval()

@@ -1,6 +1,6 @@
 """Draw the scenes of the notebooks, notebooks/data/scenes/, from things.png.
 
-    python draw.py
+python draw.py
 """
 
 from pathlib import Path

@@ -19,10 +19,17 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import ConvNextConfig
 
 SEED = 0
-STYLES = (
-    "noto;noto-v1;fxemoji;fluent-emoji;fluent-emoji-flat;fluent-emoji-3d;"
-    "emojione;emojione-v1;openmoji"
-).split(";")
+STYLES = [
+    "noto",
+    "noto-v1",
+    "fxemoji",
+    "fluent-emoji",
+    "fluent-emoji-flat",
+    "fluent-emoji-3d",
+    "emojione",
+    "emojione-v1",
+    "openmoji",
+]
 WATCH = "streamline"  # another hand kept aside: what a log says is about it
 GRID = SIZE // 32  # cells a side, of the eye's last stage
 NOTHING = len(NAMES)  # the class of a cell without a thing

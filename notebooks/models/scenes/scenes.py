@@ -23,14 +23,7 @@ from PIL import Image, ImageEnhance
 HERE = Path(__file__).resolve().parent
 SIZE = 160  # pixels; the models see a scene at this size
 # Names are CLDR's. Things that a person tells apart at a glance, drawn by nearly all.
-NAMES = (
-    "cat;dog;horse;pig;elephant;rabbit;penguin;frog;turtle;snail;butterfly;octopus;"
-    "honeybee;red apple;banana;strawberry;pineapple;watermelon;carrot;mushroom;pizza;"
-    "hamburger;doughnut;birthday cake;automobile;bus;bicycle;airplane;rocket;sailboat;"
-    "helicopter;house;castle;sunflower;cactus;palm tree;snowman;soccer ball;basketball;"
-    "guitar;umbrella;key;alarm clock;hammer;light bulb;crown;balloon;wrapped gift;"
-    "camera;bell;trophy;anchor"
-).split(";")
+NAMES = (HERE / "names.txt").read_text("utf-8").splitlines()
 # Grounds: hue in degrees, saturation and value, each from and to. Far enough apart
 # that nobody would dispute the name.
 GROUNDS = {
@@ -162,7 +155,9 @@ def _varied(rng: random.Random, drawing: Image.Image) -> Image.Image:
         hue = hue.point(lambda h: (h + shift) % 256)
         colours = Image.merge("HSV", (hue, *rest)).convert("RGB")
     for kind, most in (("Color", 0.6), ("Brightness", 0.25), ("Contrast", 0.3)):
-        colours = getattr(ImageEnhance, kind)(colours).enhance(1 + rng.uniform(-1, 1) * most)
+        colours = getattr(ImageEnhance, kind)(colours).enhance(
+            1 + rng.uniform(-1, 1) * most
+        )
     if rng.random() < 0.08:
         colours = colours.convert("L").convert("RGB")
     colours.putalpha(alpha)
@@ -226,7 +221,8 @@ def compose(
         pixels[2] = max(pixels[2], pixels[0] + 4)
         pixels[3] = max(pixels[3], pixels[1] + 4)
         small = drawing.resize(
-            (pixels[2] - pixels[0], pixels[3] - pixels[1]), Image.Resampling.BICUBIC,
+            (pixels[2] - pixels[0], pixels[3] - pixels[1]),
+            Image.Resampling.BICUBIC,
             reducing_gap=2.0,
         )
         scene.picture.paste(small, tuple(pixels[:2]), small)
