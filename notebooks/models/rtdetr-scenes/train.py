@@ -42,16 +42,17 @@ from eye import (
     awaken,
     by_cell,
     eye_config,
-    frozen,
     groups,
+    learns,
     loader,
+    remind,
+    still,
 )
 from scenes import NAMES, SIZE, compose, rendered
 
 # The eye has learned already: a third of the new parts' learning rate.
 DETECTOR = {"batch": 16, "steps": 1800, "lr": 1e-3, "eye_lr": 3e-4, "things": (2, 6)}
 LESSON = 2.0  # how much the eye's own lesson counts, beside losses of about 20 in sum
-SHARED = ("embeddings.", "encoder.stages.0.", "encoder.stages.1.", "encoder.stages.2.")
 
 
 def detector_config() -> RTDetrConfig:
@@ -86,7 +87,7 @@ def save(model: RTDetrForObjectDetection, folder: Path) -> None:
     own = {
         name: tensor.half() if tensor.is_floating_point() else tensor
         for name, tensor in model.state_dict().items()
-        if not name.removeprefix("model.backbone.model.").startswith(SHARED)
+        if "model.backbone.model." not in name or learns(name, tensor)
     }
     model.config.save_pretrained(folder)
     RTDetrImageProcessorPil(
@@ -111,11 +112,15 @@ def main() -> None:
     out, steps = asked.work / "detector.pt", asked.steps
     model, lesson = RTDetrForObjectDetection(detector_config()), Lesson()
     eye = model.model.backbone.model
+    new = True
     if asked.goes_on:
         before = torch.load(out)
         model.load_state_dict(before["model"])
         lesson.load_state_dict(before["lesson"])
-    awaken(eye, asked.encoder, last=not asked.goes_on)
+        new = "step" not in before
+    awaken(eye, asked.encoder, last=new)
+    if new:
+        remind(lesson, eye, asked.encoder)
     maps: list[torch.Tensor] = []
     eye.register_forward_hook(lambda _, __, output: maps.extend(output.feature_maps))
     parts = model.model.named_children()
@@ -131,7 +136,7 @@ def main() -> None:
         loader(asked.data, 10**6 + asked.goes_on * 10**6, how), 1
     ):
         model.train()
-        for part in frozen(eye):
+        for part in still(eye):
             part.eval()
         maps.clear()
         with torch.autocast("cpu", torch.bfloat16):
@@ -155,10 +160,14 @@ def main() -> None:
             seconds = f"{time.time() - start:.0f} s ({time.process_time():.0f} of CPU)"
             print(f"{step} {said} {seconds}", flush=True)
         if step % 100 == 0 or step == steps:
-            state = {"model": model.state_dict(), "lesson": lesson.state_dict()}
+            state = {
+                "model": model.state_dict(),
+                "lesson": lesson.state_dict(),
+                "step": step,
+            }
             torch.save(state, out)
             model.eval()
-            if step % 300 == 0:
+            if step % 100 == 0:
                 print(f"  {WATCH}: {by_cell(eye, lesson, watch)}", flush=True)
     save(model, HERE)
 
