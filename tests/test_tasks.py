@@ -24,7 +24,7 @@ def test_registering_twice_changes_nothing():
     before = dict(PIPELINE_REGISTRY.supported_tasks)
     register_own_tasks()
     assert PIPELINE_REGISTRY.supported_tasks == before
-    assert {"summarize", "translate"} <= set(before)
+    assert {"summarize", "translate", "describe-image"} <= set(before)
 
 
 def test_a_summary_is_shorter_and_about_the_text(summarize):
