@@ -120,10 +120,6 @@ def table(path):
         return list(csv.DictReader(file))
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the networks' seeds 1 and 2: run notebooks/data/requests/transfer.py",
-)
 def test_the_transfer_table_is_whole():
     rows = table(transfer.HERE / "transfer.csv")
     there = [(r["method"], int(r["examples"]), int(r["seed"])) for r in rows]
