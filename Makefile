@@ -20,8 +20,8 @@ run: setup ## execute every notebook and render the pages, build/book/index.html
 lab: setup ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab --notebook-dir notebooks
 
-test: setup ## run the whole test suite
-	@$(BIN)/python -m pytest
+test: setup ## run the whole test suite, two files at a time
+	@$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 scores: setup ## measure every model card again (DATA=... for the sets not in here)
 	@$(BIN)/python notebooks/book/scores.py $(if $(DATA),--data $(DATA))

@@ -25,15 +25,32 @@ def pytest_configure(config):
 
     os.environ.update(QUIET)
     os.environ["MODELS"] = os.environ.get("MODELS", "embedded")
+    if getattr(config, "workerinput", {}).get("workercount", 1) > 1:
+        # Two that each take all cores wait for one another most of the time.
+        os.environ["OMP_NUM_THREADS"] = "1"
     # Python imports tests/offline/sitecustomize.py in every kernel: no network.
     offline = str(ROOT / "tests" / "offline")
     paths = [offline, os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
 
 
+# --- `make test` runs two files at a time ----------------------------------------
+
+
+def pytest_collection_modifyitems(config, items):
+    """Start with the longest: chapters in hub mode, then the notebooks.
+
+    A file stays whole on one worker, so that cells follow their predecessors.
+    """
+    if hasattr(config, "workerinput"):
+        long = ("test_hub_notebooks.py", ".ipynb")
+        items.sort(key=lambda item: [name not in item.nodeid for name in long])
+
+
 # --- what the suite reports beside its verdict ----------------------------------
 
 FAULTS: list[tuple[str, str, float]] = []
+CELLS: list[bool] = []  # for each cell that is run, whether its output is compared
 
 
 @pytest.fixture
@@ -49,26 +66,35 @@ def seen():
     return note
 
 
-def pytest_terminal_summary(terminalreporter, config):
+def pytest_collection_finish(session):
+    cells = [item for item in session.items if hasattr(item, "cell")]
+    CELLS[:] = [item.options["check"] for item in cells]
+
+
+def pytest_sessionfinish(session):
+    """Hand a worker's part of the report to the process that prints it."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput |= {"faults": FAULTS, "cells": CELLS}
+
+
+def pytest_testnodedown(node):
+    """Take a worker's part: its own faults, and the cells, which all collect."""
+    said = getattr(node, "workeroutput", {})
+    FAULTS.extend(tuple(row) for row in said.get("faults", []))
+    CELLS[:] = said.get("cells", CELLS)
+
+
+def pytest_terminal_summary(terminalreporter):
     """Say how many cells were compared and excused; write the table of faults."""
-    cells = [item for item in config.stash.get(ITEMS, []) if hasattr(item, "cell")]
-    excused = sum(not item.options["check"] for item in cells)
     terminalreporter.write_line(
-        f"cells run: {len(cells)}, output compared: {len(cells) - excused}, "
-        f"excused: {excused}; faults shown: {len(FAULTS)}"
+        f"cells run: {len(CELLS)}, output compared: {sum(CELLS)}, "
+        f"excused: {len(CELLS) - sum(CELLS)}; faults shown: {len(FAULTS)}"
     )
     if FAULTS:
         rows = ["| what was broken | what the user sees | s |", "|---|---|---|"]
         rows += [f"| {what} | {says[:300]} | {s:.1f} |" for what, says, s in FAULTS]
         (ROOT / "build").mkdir(exist_ok=True)
         (ROOT / "build" / "faults.md").write_text("\n".join(rows) + "\n", "utf-8")
-
-
-ITEMS = pytest.StashKey[list]()
-
-
-def pytest_collection_finish(session):
-    session.config.stash[ITEMS] = session.items
 
 
 # --- hook 1: what the kernel replied, not only what it printed -----------------

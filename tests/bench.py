@@ -20,7 +20,6 @@ from pathlib import Path
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 sys.path[:0] = [str(NOTEBOOKS), str(NOTEBOOKS / "book")]
-os.environ.pop("OMP_NUM_THREADS", None)
 
 BARE = """
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -154,6 +153,7 @@ def speeds(size: int = 8) -> tuple[float, float]:
 
 
 def main() -> None:
+    os.environ.pop("OMP_NUM_THREADS", None)  # as a reader has it
     ours, bare = first_answer()
     print(f"first answer: {ours:.1f} s, bare script {bare:.1f} s: {ours / bare:.2f}")
     whole, cells = series()

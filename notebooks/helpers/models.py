@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import shutil
+import re
 from pathlib import Path
 
 from .bases import base, quiet
@@ -82,6 +82,8 @@ def embedded(name: str) -> Path:
     # What goes in decides the key: other weights or another base are a new entry.
     inputs = [table["bases"][spec["base"]]["file_sha256"]] if "base" in spec else []
     files = [path for path in sorted(tuned.iterdir()) if path.suffix in PARTS]
+    for other in spec.get("shares", {}):
+        files += (MODELS / other).glob("*.safetensors")
     inputs += [sha256(path) for path in files]
     key = hashlib.sha256("".join(inputs).encode()).hexdigest()[:12]
     return stored(f"models/{name}-{key}", lambda to: _make_ready(spec, files, to))
@@ -98,21 +100,26 @@ def _make_ready(spec: dict, files: list[Path], folder: Path) -> None:
     sources = [base(spec["base"]), tuned] if "base" in spec else [tuned]
     with quiet():
         config = transformers.AutoConfig.from_pretrained(tuned)
-        # A size of its own, such as fewer positions, is among the model's tensors.
-        model, loaded = architecture.from_pretrained(
-            sources[0],
-            config=config,
-            dtype=torch.float32,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
-        absent = set(loaded["missing_keys"])
-        absent |= {row[0] for row in loaded["mismatched_keys"]}
-        if "base" in spec:
-            weights = load_file(tuned / "tuned.safetensors")
-            weights = {name: tensor.float() for name, tensor in weights.items()}
-            model.load_state_dict(weights, strict=False)
-            absent -= weights.keys()
+        if "shares" in spec:
+            model = architecture(config)
+            missing, _ = model.load_state_dict(_gathered(spec, sources), strict=False)
+            absent = set(missing) - set(model.all_tied_weights_keys)
+        else:
+            # A size of its own, such as fewer positions, is among the model's tensors.
+            model, loaded = architecture.from_pretrained(
+                sources[0],
+                config=config,
+                dtype=torch.float32,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+            absent = set(loaded["missing_keys"])
+            absent |= {row[0] for row in loaded["mismatched_keys"]}
+            if "base" in spec:
+                weights = load_file(tuned / "tuned.safetensors")
+                weights = {name: tensor.float() for name, tensor in weights.items()}
+                model.load_state_dict(weights, strict=False)
+                absent -= weights.keys()
         if absent:
             raise HelperError(
                 f"{tuned.name} lacks {len(absent)} tensors, such as {min(absent)}."
@@ -120,9 +127,38 @@ def _make_ready(spec: dict, files: list[Path], folder: Path) -> None:
         model.config.name_or_path = ""
         model.save_pretrained(folder)
     for path in [path for source in sources for path in sorted(source.iterdir())]:
-        reads = any(part in path.name for part in ("token", "processor", "vocab"))
-        if reads and path.suffix in PARTS:
-            shutil.copyfile(path, folder / path.name)
+        kinds = ("token", "processor", "vocab", "template")
+        if any(kind in path.name for kind in kinds) and path.suffix in PARTS:
+            text = path.read_text("utf-8")
+            for old, new in spec.get("tokens", {}).items():
+                text = text.replace(old, new)
+            (folder / path.name).write_text(text, "utf-8")
+
+
+def _gathered(spec: dict, sources: list[Path]) -> dict:
+    """Return the tensors of a model that is made of several: its base's, those it
+    shares with other models of ours, its own; each by the name it has here."""
+    from safetensors.torch import load_file
+
+    parts = [(folder, {}) for folder in sources]
+    if "base" in spec:
+        parts[0] = sources[0], spec["base_names"]
+    parts[-1:-1] = [
+        (MODELS / other, {f"^{re.escape(old)}": new})
+        for other, (old, new) in spec["shares"].items()
+    ]
+    weights = {}
+    for folder, names in parts:
+        for path in folder.glob("*.safetensors"):
+            for name, tensor in load_file(path).items():
+                for old, new in names.items():
+                    name = re.sub(old, new, name)
+                weights[name] = tensor.float()
+    # LoRA: a matrix and the product of two thin ones add up.
+    for name in [name for name in weights if name.endswith(".lora_A")]:
+        thin = weights.pop(name), weights.pop(name.replace(".lora_A", ".lora_B"))
+        weights[name.replace(".lora_A", ".weight")] += thin[1] @ thin[0]
+    return weights
 
 
 def files_of(model: str, revision: str = "main") -> list[tuple[str, float]]:

@@ -1,0 +1,33 @@
+"""What the card of convnext-emoji says, measured again."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from transformers import pipeline
+
+from helpers.models import embedded
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "pictures"))
+
+
+def measure(quick: bool, data: Path | None = None) -> dict[str, float]:
+    """Return how often the classifier is right on Twemoji, which it never saw."""
+    from unseen import found_in, unseen
+
+    classify = pipeline("image-classification", model=str(embedded("convnext-emoji")))
+    names = list(classify.model.config.id2label.values())
+    pictures, ranks = unseen(names), []
+    classify(pictures[0])
+    start = time.perf_counter()
+    answers = [classify(picture, top_k=len(names)) for picture in pictures]
+    seconds = (time.perf_counter() - start) / len(pictures)
+    for name, answer in zip(names, answers, strict=True):
+        ranks.append([row["label"] for row in answer].index(name))
+    return {
+        "top-1 on Twemoji, 447 things": found_in(ranks, 1),
+        "top-5 on Twemoji, 447 things": found_in(ranks, 5),
+        "pictures a second, one by one": 1 / seconds,
+    }
