@@ -1,0 +1,405 @@
+"""Train fastvlm-scenes: SmolLM2 sees, through the eye of rtdetr-scenes.
+
+Four stages, since training through a language model is slow on a processor.
+
+1. language: SmolLM2 learns to read a grid of 25 vectors, made up rather than seen.
+   Where a thing has its centre stands the embedding of its name, elsewhere that of
+   the ground's colour; each cell adds a vector of its own, which says where it is.
+   What an eye gets wrong is made up too. A LoRA (Hu et al., 2021) learns, no more.
+2. projector: LLaVA's two layers (Liu et al., 2023) learn to make such a grid from
+   what the eye sees. No language model is needed, so that takes minutes.
+3. together: LoRA and projector learn on real scenes for a short while.
+4. save: what is committed.
+
+    python train.py STAGE --data FOLDER --work FOLDER     as in ../rtdetr-scenes
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import save_file
+from torch import nn
+from torch.nn.functional import cross_entropy, mse_loss
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    ConvNextModel,
+    FastVlmConfig,
+    LlavaProcessor,
+    RTDetrImageProcessorPil,
+    get_cosine_schedule_with_warmup,
+    set_seed,
+)
+
+HERE = Path(__file__).resolve().parent
+MODELS = HERE.parent
+sys.path[:0] = [str(MODELS.parent), str(MODELS / "scenes")]
+
+from eye import STYLES, eye_config, pixels
+from questions import KINDS, ask
+from scenes import GROUNDS, NAMES, SIZE, Scene, compose, rendered
+
+from helpers.bases import base
+
+SEED = 0
+BASE = "SmolLM2-135M-Instruct"
+GRID = 5
+THINGS = (1, 4)
+RANK = 6  # 0.3 M parameters
+LAYERS = list(range(14, 30))  # the lower half reads words well enough as it is
+WHERE = ["q_proj", "v_proj", "o_proj"]
+PLACE = 1.2  # length of a cell's own vector; a word's is 3.2
+NOISE = 0.06  # per dimension, of the made-up grids: 1.4 in length
+LANGUAGE = {"steps": 300, "scenes": 6, "asked": 5, "lr": 1.5e-3}
+PROJECTOR = {"steps": 600, "scenes": 32, "lr": 2e-3}
+TOGETHER = {"steps": 60, "scenes": 6, "asked": 5, "lr": 3e-4}
+BEFORE, BETWEEN = "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"
+END = "<|im_end|>"
+# A token that SmolLM2 has and no text needs: its number, its name, and what the
+# catalogue has it called here.
+IMAGE = (16, "<empty_output>", "<image>")
+TEMPLATE = """\
+{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' }}\
+{% if message['content'] is string %}{{ message['content'] }}{% else %}\
+{% for part in message['content'] if part['type'] == 'image' %}{{ '<image>' }}\
+{% endfor %}{% for part in message['content'] if part['type'] == 'text' %}\
+{{ part['text'] }}{% endfor %}{% endif %}{{ '<|im_end|>\n' }}{% endfor %}\
+{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"""
+
+
+def language_model(work: Path, trained: bool) -> tuple:
+    """Return (tokenizer, SmolLM2 with a LoRA in its attention)."""
+    folder = base(BASE)
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.bfloat16, attn_implementation="eager"
+    )
+    lora = LoraConfig(
+        r=RANK,
+        lora_alpha=2 * RANK,
+        target_modules=WHERE,
+        layers_to_transform=LAYERS,
+    )
+    model = get_peft_model(model, lora)
+    if trained:
+        model.load_state_dict(torch.load(work / "lora.pt"), strict=False)
+    return AutoTokenizer.from_pretrained(folder), model
+
+
+def vocabulary(tokenizer, model) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (a vector for each name and each colour, a vector for each cell)."""
+    table = model.get_input_embeddings().weight.detach().float()
+    words = [tokenizer.encode(f" {word}") for word in [*NAMES, *GROUNDS]]
+    vectors = torch.stack([table[ids].mean(0) for ids in words])
+    chance = torch.Generator().manual_seed(SEED)
+    rows, columns = torch.randn(2, GRID, vectors.shape[1], generator=chance)
+    places = (rows[:, None] + columns[None]).flatten(0, 1)
+    return vectors, PLACE * places / places.norm(dim=1, keepdim=True)
+
+
+def shares(scene: Scene, rng: random.Random | None = None) -> torch.Tensor:
+    """Return what is in each cell, (25, names + colours); each row adds up to one.
+
+    With `rng`, as an eye might see it that is not sure of borders and of names.
+    """
+    grid = torch.zeros(GRID, GRID, len(NAMES) + len(GROUNDS))
+    ground = len(NAMES) + list(GROUNDS).index(scene.ground)
+    for thing in scene.things:
+        x, y = thing.x / SIZE * GRID, thing.y / SIZE * GRID
+        seen, name = 1.0, NAMES.index(thing.name)
+        if rng is None:
+            grid[int(y), int(x)] = 0.0
+            grid[int(y), int(x), name] = 1.0
+            continue
+        x, y = (min(max(v + rng.gauss(0, 0.04), 0.01), GRID - 0.01) for v in (x, y))
+        if rng.random() < 0.3:
+            seen = rng.uniform(0.5, 1.0)
+        for dx, dy in ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)):
+            row, column = int(y) + dy, int(x) + dx
+            if not (0 <= row < GRID and 0 <= column < GRID):
+                continue
+            # How surely the centre is within a cell, near its border: a soft step.
+            inside = [
+                1 / (1 + 2.718281828 ** (-edge / 0.03))
+                for edge in (x - column, column + 1 - x, y - row, row + 1 - y)
+            ]
+            share = seen * inside[0] * inside[1] * inside[2] * inside[3]
+            if share > 0.02:
+                grid[row, column] *= 1 - share
+                other = rng.randrange(len(NAMES))
+                doubt = rng.uniform(0, 0.4) if rng.random() < 0.1 else 0.0
+                grid[row, column, name] += share * (1 - doubt)
+                grid[row, column, other] += share * doubt
+    grid[..., ground] += (1 - grid.sum(-1)).clamp(min=0)
+    return grid.flatten(0, 1)
+
+
+def conversation(
+    scene: Scene, rng: random.Random, tokenizer, asked: int
+) -> list[tuple[list[int], list[int]]]:
+    """Return questions and answers about a scene, as tokens."""
+    made = []
+    while len(made) < asked:
+        kind = rng.choice(KINDS)
+        pair = ask(scene, kind, rng)
+        if pair is None:
+            continue
+        question = tokenizer.encode(pair[0] + BETWEEN)
+        made.append((question, tokenizer.encode(pair[1] + END)))
+    return made
+
+
+def packed(grids: torch.Tensor, talks: list, tokenizer, model) -> torch.Tensor:
+    """Return the loss over all answers.
+
+    The questions about a scene stand in one row after its picture, but each looks at
+    the picture and at itself alone, as if it were the only one.
+    """
+    embed = model.get_input_embeddings()
+    before = tokenizer.encode(BEFORE)
+    lead = len(before) + GRID * GRID
+    length = lead + max(sum(len(q) + len(a) for q, a in talk) for talk in talks)
+    rows, masks, places, labels = [], [], [], []
+    for grid, talk in zip(grids, talks, strict=True):
+        ids, place, segment = [], list(range(lead)), [0] * lead
+        label = [-100] * lead
+        for at, (question, answer) in enumerate(talk, 1):
+            ids += question + answer
+            place += range(lead, lead + len(question) + len(answer))
+            segment += [at] * (len(question) + len(answer))
+            label += [-100] * len(question) + answer
+        room = length - len(place)
+        ids += [tokenizer.pad_token_id] * room
+        place, segment = place + [0] * room, segment + [-1] * room
+        start, rest = embed(torch.tensor(before)), embed(torch.tensor(ids))
+        rows.append(torch.cat([start, grid.to(rest.dtype), rest]))
+        segment = torch.tensor(segment)
+        same = (segment[:, None] == segment[None]) | (segment[None] == 0)
+        masks.append(same.tril())
+        places.append(place)
+        labels.append(label + [-100] * room)
+    look = torch.stack(masks)[:, None]
+    weights = torch.zeros(look.shape, dtype=torch.bfloat16)
+    weights = weights.masked_fill(~look, torch.finfo(torch.bfloat16).min)
+    hidden = model.get_base_model().model(
+        inputs_embeds=torch.stack(rows),
+        attention_mask=weights,
+        position_ids=torch.tensor(places),
+        use_cache=False,
+    )[0]
+    target = torch.tensor(labels)[:, 1:]
+    spoken = target != -100  # the head is a fifth of the model: answers alone
+    logits = model.get_base_model().lm_head(hidden[:, :-1][spoken])
+    return cross_entropy(logits.float(), target[spoken])
+
+
+def train_language(folder: Path, work: Path) -> None:
+    tokenizer, model = language_model(work, trained=False)
+    vectors, places = vocabulary(tokenizer, model)
+    drawings = rendered(folder, STYLES)
+    learn(
+        [p for p in model.parameters() if p.requires_grad],
+        LANGUAGE,
+        lambda scene, rng: (
+            shares(scene, rng) @ vectors
+            + places
+            + NOISE * rng.random() * torch.randn_like(places)
+        ),
+        drawings,
+        tokenizer,
+        model,
+        lambda: torch.save(
+            {k: v for k, v in model.state_dict().items() if "lora_" in k},
+            work / "lora.pt",
+        ),
+        2 * 10**6,
+    )
+
+
+def learn(parameters, how, see, drawings, tokenizer, model, save, first) -> None:
+    """Train on questions about scenes; `see` makes a grid of a scene."""
+    optimizer = torch.optim.AdamW(parameters, how["lr"], weight_decay=0.0)
+    schedule = get_cosine_schedule_with_warmup(optimizer, 15, how["steps"])
+    model.train()
+    start, mean, tokens = time.time(), 0.0, 0
+    for step in range(1, how["steps"] + 1):
+        grids, talks = [], []
+        for _ in range(how["scenes"]):
+            first += 1
+            rng = random.Random(first)
+            scene = compose(first, drawings, THINGS, vary=True)
+            grids.append(see(scene, rng))
+            talks.append(conversation(scene, rng, tokenizer, how["asked"]))
+            tokens += sum(len(q) + len(a) for q, a in talks[-1]) + 28
+        loss = packed(torch.stack(grids), talks, tokenizer, model)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        schedule.step()
+        mean += (loss.item() - mean) * max(0.05, 1 / step)
+        if step % 10 == 0:
+            seconds = time.time() - start
+            said = f"{seconds:.0f} s ({time.process_time():.0f} of this process)"
+            print(f"{step} loss {mean:.3f} {said} {tokens} tokens", flush=True)
+        if step % 25 == 0 or step == how["steps"]:
+            save()
+
+
+class Projector(nn.Module):
+    """The two layers between eye and language model, named as FastVLM names them."""
+
+    def __init__(self, seen: int, wide: int) -> None:
+        super().__init__()
+        self.linear_1 = nn.Linear(seen, wide)
+        self.linear_2 = nn.Linear(wide, wide)
+
+    def forward(self, seen: torch.Tensor) -> torch.Tensor:
+        return self.linear_2(nn.functional.gelu(self.linear_1(seen)))
+
+
+def eye_of(work: Path) -> ConvNextModel:
+    """Return the eye that rtdetr-scenes has trained, frozen."""
+    learned = torch.load(work / "detector.pt")["model"]
+    start = "model.backbone.model."
+    eye = ConvNextModel(eye_config())
+    tensors = {k.removeprefix(start): v for k, v in learned.items() if start in k}
+    missing, _ = eye.load_state_dict(tensors, strict=False)
+    assert set(missing) <= {"layernorm.weight", "layernorm.bias"}, missing
+    return eye.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def look(eye: ConvNextModel, scenes: list[Scene]) -> torch.Tensor:
+    """Return what the eye sees, (scenes, 25, width)."""
+    return eye(pixels(scenes)).last_hidden_state.flatten(2).transpose(1, 2)
+
+
+def train_projector(folder: Path, work: Path) -> None:
+    tokenizer, model = language_model(work, trained=False)
+    vectors, places = vocabulary(tokenizer, model)
+    del model
+    eye, drawings = eye_of(work), rendered(folder, STYLES)
+    projector = Projector(eye.config.hidden_sizes[-1], vectors.shape[1])
+    optimizer = torch.optim.AdamW(projector.parameters(), PROJECTOR["lr"])
+    schedule = get_cosine_schedule_with_warmup(optimizer, 30, PROJECTOR["steps"])
+    start, first, mean = time.time(), 3 * 10**6, 0.0
+    for step in range(1, PROJECTOR["steps"] + 1):
+        scenes = []
+        for _ in range(PROJECTOR["scenes"]):
+            first += 1
+            scenes.append(compose(first, drawings, THINGS, vary=True))
+        target = torch.stack([shares(scene) for scene in scenes])
+        made = projector(look(eye, scenes))
+        near = (made - places) @ vectors.T  # which word it is nearest to
+        near = 2 * near - vectors.square().sum(1)
+        loss = mse_loss(made, target @ vectors + places)
+        loss = loss + 0.02 * cross_entropy(near.flatten(0, 1), target.flatten(0, 1))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        mean += (loss.item() - mean) * max(0.05, 1 / step)
+        if step % 50 == 0:
+            print(f"{step} loss {mean:.4f} {time.time() - start:.0f} s", flush=True)
+    torch.save(projector.state_dict(), work / "projector.pt")
+
+
+def projector_of(work: Path, eye: ConvNextModel, wide: int) -> Projector:
+    projector = Projector(eye.config.hidden_sizes[-1], wide)
+    projector.load_state_dict(torch.load(work / "projector.pt"))
+    return projector
+
+
+def train_together(folder: Path, work: Path) -> None:
+    tokenizer, model = language_model(work, trained=True)
+    eye, drawings = eye_of(work), rendered(folder, STYLES)
+    projector = projector_of(work, eye, model.config.hidden_size)
+
+    def save() -> None:
+        lora = {k: v for k, v in model.state_dict().items() if "lora_" in k}
+        torch.save(lora, work / "lora-together.pt")
+        torch.save(projector.state_dict(), work / "projector-together.pt")
+
+    learn(
+        [p for p in model.parameters() if p.requires_grad] + [*projector.parameters()],
+        TOGETHER,
+        lambda scene, rng: projector(look(eye, [scene]))[0],
+        drawings,
+        tokenizer,
+        model,
+        save,
+        4 * 10**6,
+    )
+
+
+def save(_: Path, work: Path) -> None:
+    """Write what is committed: LoRA and projector in float16, and how to use them."""
+    end = "-together" if (work / "lora-together.pt").exists() else ""
+    weights = {}
+    for name, tensor in torch.load(work / f"projector{end}.pt").items():
+        weights[f"model.multi_modal_projector.{name}"] = tensor.half()
+    for name, tensor in torch.load(work / f"lora{end}.pt").items():
+        layer, kind, _ = name.removeprefix("base_model.model.model.").rsplit(".", 3)[:3]
+        scale = 2.0 if kind == "lora_B" else 1.0  # lora_alpha / r
+        weights[f"model.language_model.{layer}.{kind}"] = (scale * tensor).half()
+    save_file(weights, HERE / "tuned.safetensors", metadata={"format": "pt"})
+    text = AutoConfig.from_pretrained(base(BASE)).to_dict()
+    text = {k: v for k, v in text.items() if not k.endswith(("name_or_path", "dtype"))}
+    FastVlmConfig(
+        vision_config=eye_config(),
+        text_config=text,
+        image_token_index=IMAGE[0],
+        image_seq_length=GRID * GRID,
+        projector_hidden_act="gelu",
+        tie_word_embeddings=True,
+    ).save_pretrained(HERE)
+    tokenizer = AutoTokenizer.from_pretrained(base(BASE))
+    LlavaProcessor(
+        # As for rtdetr-scenes, whose eye this is: one size, values from -1 to 1.
+        image_processor=RTDetrImageProcessorPil(
+            size={"height": SIZE, "width": SIZE},
+            do_normalize=True,
+            image_mean=[0.5] * 3,
+            image_std=[0.5] * 3,
+        ),
+        tokenizer=tokenizer,
+        patch_size=SIZE // GRID,
+        vision_feature_select_strategy="full",
+        image_token=IMAGE[1],
+        chat_template=TEMPLATE,
+    ).save_pretrained(work / "processor")
+    for name in ("processor_config.json", "chat_template.jinja"):
+        text = (work / "processor" / name).read_text().replace(IMAGE[1], IMAGE[2])
+        (HERE / name).write_text(text)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    stages = {
+        "language": train_language,
+        "projector": train_projector,
+        "together": train_together,
+        "save": save,
+    }
+    parser.add_argument("stage", choices=list(stages))
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True, help="for checkpoints")
+    parser.add_argument("--steps", type=int)
+    asked = parser.parse_args()
+    set_seed(SEED)
+    if asked.steps:
+        for how in (LANGUAGE, PROJECTOR, TOGETHER):
+            how["steps"] = asked.steps
+    stages[asked.stage](asked.data, asked.work)
+
+
+if __name__ == "__main__":
+    main()

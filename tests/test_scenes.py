@@ -1,0 +1,208 @@
+"""Proves that the models for scenes find, answer and describe as their cards say, that
+scenes are what they claim to be, and that bad pictures get one clear error."""
+
+import random
+import sys
+import time
+
+import pytest
+from PIL import Image
+from transformers import pipeline
+
+from helpers import model_for, register_own_tasks
+from helpers.catalogue import MODELS
+
+sys.path.insert(0, str(MODELS / "scenes"))
+
+import questions
+import scenes
+
+SCENES = 20
+BAD_ENOUGH = 3.0  # how much slower than the limits a busy machine may be
+
+
+@pytest.fixture(scope="module")
+def made():
+    return [scenes.compose(seed, scenes.sheet(), (1, 3)) for seed in range(SCENES)]
+
+
+@pytest.fixture(scope="module")
+def detect():
+    return pipeline("object-detection", **model_for("object-detection"))
+
+
+@pytest.fixture(scope="module")
+def answer():
+    return pipeline("image-text-to-text", **model_for("image-text-to-text"))
+
+
+@pytest.fixture(scope="module")
+def describe():
+    register_own_tasks()
+    return pipeline("describe-image", **model_for("describe-image"))
+
+
+def chat(picture, question):
+    content = [{"type": "image", "image": picture}, {"type": "text", "text": question}]
+    return [{"role": "user", "content": content}]
+
+
+# Scenes and questions
+
+
+def test_a_seed_gives_the_same_scene_at_any_size():
+    small = scenes.compose(3, scenes.sheet())
+    again, large = (
+        scenes.compose(3, scenes.sheet(), size=size) for size in (scenes.SIZE, 320)
+    )
+    assert small.picture.tobytes() == again.picture.tobytes()
+    assert [t.name for t in small.things] == [t.name for t in large.things]
+    for a, b in zip(small.things, large.things, strict=True):
+        assert b.box == pytest.approx([2 * edge for edge in a.box], abs=2)
+
+
+def test_a_scene_holds_what_it_says():
+    for seed in range(50):
+        scene = scenes.compose(seed, scenes.sheet())
+        assert 2 <= len(scene.things) <= 6
+        empty = scenes.compose(seed, scenes.sheet(), (0, 0))
+        assert not empty.things
+        for thing in scene.things:
+            left, top, right, bottom = thing.box
+            assert 0 <= left < right <= scenes.SIZE
+            assert 0 <= top < bottom <= scenes.SIZE
+
+
+def test_the_test_asks_in_other_words_than_the_training():
+    for kind, wordings in questions.TEST.items():
+        if kind != "describe":
+            assert not set(wordings) & set(questions.TRAIN[kind])
+
+
+def test_right_answers_are_told_from_wrong_ones(made):
+    for scene in made:
+        for kind in questions.KINDS:
+            pair = questions.ask(scene, kind, random.Random(1))
+            if pair is not None:
+                assert questions.right(pair[1], pair[1])
+                assert not questions.right("A unicorn.", pair[1])
+        sentence = questions.sentence(scene)
+        assert questions.describes(sentence, scene)
+        assert not questions.describes(sentence.replace(" shows ", " show "), scene)
+        assert not questions.describes(
+            sentence.replace("shows a", "shows a unicorn"), scene
+        )
+    assert questions.right("a cat and two dogs", "Two dogs and a cat.")
+    assert not questions.right("A cat.", "Two cats.")
+
+
+# Answers
+
+
+def test_boxes_lie_inside_the_picture(detect, made):
+    for scene in made:
+        large = scene.picture.resize((400, 250))
+        for found in detect(large, threshold=0.3):
+            box = found["box"]
+            assert found["label"] in scenes.NAMES
+            assert 0 <= box["xmin"] < box["xmax"] <= 400
+            assert 0 <= box["ymin"] < box["ymax"] <= 250
+
+
+def test_a_list_of_pictures_gives_a_list(detect, made):
+    assert len(detect([scene.picture for scene in made[:3]])) == 3
+
+
+def test_the_same_question_gets_the_same_answer(answer, made):
+    asked = chat(made[0].picture, "What is in the picture?")
+    one, two = (
+        answer(text=asked, return_full_text=False, max_new_tokens=30) for _ in range(2)
+    )
+    assert one[0]["generated_text"] == two[0]["generated_text"]
+
+
+def test_a_question_without_a_picture_is_answered_too(answer):
+    content = [{"type": "text", "text": "What is the capital of France?"}]
+    asked = [{"role": "user", "content": content}]
+    assert answer(text=asked, return_full_text=False, max_new_tokens=10)
+
+
+def test_a_description_is_a_sentence(describe, made):
+    one = describe(made[0].picture)
+    assert set(one[0]) == {"generated_text"}
+    assert one[0]["generated_text"].startswith("The picture shows a")
+    assert len(describe([scene.picture for scene in made[:2]])) == 2
+
+
+# Pictures as they come
+
+
+@pytest.mark.parametrize("kind", ["L", "P", "RGBA", "1", "LA"])
+def test_pictures_of_other_kinds_are_taken(detect, describe, made, kind):
+    picture = made[0].picture.convert(kind)
+    assert isinstance(detect(picture), list)
+    assert describe(picture)[0]["generated_text"]
+
+
+def test_transparency_does_no_harm(detect):
+    assert isinstance(detect(Image.new("RGBA", (90, 90))), list)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (8000, 6000), (3, 900)])
+def test_pictures_of_any_size_are_taken(detect, describe, size):
+    picture = Image.new("RGB", size, "pink")
+    for found in detect(picture):
+        assert found["box"]["xmax"] <= size[0] and found["box"]["ymax"] <= size[1]
+    assert describe(picture)[0]["generated_text"]
+
+
+def bad(kind, folder):
+    """Return the path or address of something that is no picture."""
+    if kind == "a web page while offline":
+        return "http://127.0.0.1:9/cat.png"
+    if kind == "no such file":
+        return str(folder / "nothing.png")
+    path = folder / "x.png"
+    if kind == "text":
+        path.write_text("I am a picture, believe me.")
+    else:
+        whole = folder / "whole.png"
+        scenes.compose(0, scenes.sheet()).picture.save(whole)
+        path.write_bytes(whole.read_bytes()[:900])
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("text", "cannot identify image file"),
+        ("cut", "truncated|broken|image file"),
+        ("no such file", "Incorrect image source"),
+        ("a web page while offline", "refused|connect|Connection"),
+    ],
+)
+@pytest.mark.parametrize("task", ["detect", "describe"])
+def test_what_is_no_picture_is_refused(kind, words, task, request, tmp_path, seen):
+    ask = request.getfixturevalue(task)
+    with pytest.raises(Exception, match=words) as caught:
+        ask(bad(kind, tmp_path))
+    seen(f"{task} given {kind}", caught.value)
+
+
+# Speed
+
+
+def test_speeds(detect, answer, made):
+    """Detection 0.3 s a picture, an answer of 20 tokens 4 s, on two calm cores."""
+    detect(made[0].picture)
+    start = time.process_time()
+    for scene in made[:5]:
+        detect(scene.picture)
+    assert (time.process_time() - start) / 5 < 0.3 * BAD_ENOUGH
+    start = time.process_time()
+    answer(
+        text=chat(made[0].picture, "Describe the picture."),
+        return_full_text=False,
+        max_new_tokens=20,
+    )
+    assert time.process_time() - start < 4 * BAD_ENOUGH
