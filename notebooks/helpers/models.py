@@ -54,8 +54,9 @@ def model_for(task: str) -> dict[str, str]:
 
 
 def register_own_tasks() -> None:
-    """Register `summarize` and `translate`, which transformers 5 retired, so that
-    `pipeline` knows them. Calling it again changes nothing. Taught in notebook 01.
+    """Register `summarize`, `translate` and `describe-image`, after tasks that
+    transformers 5 retired, so that `pipeline` knows them; a name that is registered
+    stays as it is. Taught in notebook 02.
     """
     from .tasks import register  # imports a good part of the library
 

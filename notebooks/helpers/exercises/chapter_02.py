@@ -99,9 +99,7 @@ def word_errors(said: str, heard: str) -> float:
     for i, word in enumerate(said, start=1):
         row = [i]
         for j, other in enumerate(heard, start=1):
-            row.append(
-                min(before[j] + 1, row[-1] + 1, before[j - 1] + (word != other))
-            )
+            row.append(min(before[j] + 1, row[-1] + 1, before[j - 1] + (word != other)))
         before = row
     return before[-1] / len(said)
 
@@ -113,7 +111,7 @@ def word_errors(said: str, heard: str) -> float:
     "distance[i][j] is the least of: one above + 1, one to the left + 1, and the one "
     "above to the left, + 1 if the two words differ.",
     "Divide the last number by how many words were said. Lower case first, and leave "
-    "the punctuation out: re.findall(r\"[a-z0-9']+\", text.lower()).",
+    'the punctuation out: re.findall(r"[a-z0-9\']+", text.lower()).',
 )
 def check_word_errors(answer) -> None:
     for said, heard in [

@@ -21,13 +21,14 @@ def measure(quick: bool, data: Path | None = None) -> dict[str, float]:
     names = list(classify.model.config.id2label.values())
     pictures, ranks = unseen(names), []
     classify(pictures[0])
-    start = time.perf_counter()
+    start = time.process_time()
     answers = [classify(picture, top_k=len(names)) for picture in pictures]
-    seconds = (time.perf_counter() - start) / len(pictures)
+    seconds = (time.process_time() - start) / len(pictures)
     for name, answer in zip(names, answers, strict=True):
         ranks.append([row["label"] for row in answer].index(name))
     return {
         "top-1 on Twemoji, 447 things": found_in(ranks, 1),
         "top-5 on Twemoji, 447 things": found_in(ranks, 5),
-        "pictures a second, one by one": 1 / seconds,
+        # Of a core: other work on the machine does not count.
+        "pictures a second of a core": 1 / seconds,
     }

@@ -2,9 +2,9 @@
 
 A ConvNeXt from scratch on drawings by nine hands, made new at every look: turned,
 stretched, on another ground, in other colours; first small and little changed, which
-is learned fast, then larger and harder. Two losses: which of the things it is, and how near its
-vector is to what MiniLM makes of the thing's name, of words for it and of its
-definition. The second gives the vector a place among words.
+is learned fast, then larger and harder. Two losses: which of the things it is, and
+how near its vector is to what MiniLM makes of the thing's name, of words for it and
+of its definition. The second gives the vector a place among words.
 
     torchrun --nproc-per-node 2 train.py --data FOLDER
 
@@ -56,6 +56,7 @@ SEED = 0
 SIZE = 64  # pixels a side in the end
 PHASES = [(0.4, 32), (0.7, 48), (1.0, 64)]  # up to which part of the steps, pixels
 STORED = 96  # the drawings are kept larger, so that a close look has detail
+ALONE = 0.85  # from this part on, the known things alone, and less changed
 BATCH = 96
 STEPS = 7_000
 LR, DECAY, WARM = 2e-3, 0.05, 150
@@ -105,7 +106,9 @@ class Drawings:
         total = torch.zeros(len(names)).index_add(0, self.labels, chance)
         self.chance = chance / total[self.labels] * torch.tensor(weights)[self.labels]
 
-    def batch(self, n: int, side: int, force: float) -> tuple[torch.Tensor, torch.Tensor]:
+    def batch(
+        self, n: int, side: int, force: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return pictures (n, 3, side, side) between -1 and 1, and their labels."""
         at = torch.multinomial(self.chance, n, replacement=True)
         return varied(self.pixels[at].float().div_(255), side, force), self.labels[at]
@@ -280,7 +283,9 @@ def measure(model, words: Words, pictures, labels, known: int) -> dict[str, floa
         order = logits[:, :known].argsort(descending=True)
         right = order == labels[:, None]
         for k in (1, 5):
-            found[f"{kind} top-{k}"] = round(right[:, :k].any(1).float().mean().item(), 3)
+            found[f"{kind} top-{k}"] = round(
+                right[:, :k].any(1).float().mean().item(), 3
+            )
     return found
 
 
@@ -326,7 +331,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS)
     asked = parser.parse_args()
     folder = asked.data
-    rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    rank, processes = (
+        int(os.environ.get("RANK", "0")),
+        int(os.environ.get("WORLD_SIZE", "1")),
+    )
     if processes > 1:
         torch.distributed.init_process_group("gloo")
         torch.set_num_threads(1)
@@ -378,8 +386,11 @@ def main() -> None:
     start, seen = time.time(), torch.zeros(2)
     while step < asked.steps:
         side = next(side for until, side in PHASES if step < until * asked.steps)
-        # At first the drawings as they are, and by and by the hard ones.
+        # At first the drawings as they are, by and by the hard ones.
         force = 0.3 + 0.5 * min(1.0, step / (0.6 * asked.steps))
+        if step >= ALONE * asked.steps:
+            force = 0.5
+            drawn.chance[drawn.labels >= len(know)] = 0
         rate = 0.5 + 0.5 * math.cos(math.pi * step / asked.steps)
         for group in optimizer.param_groups:
             group["lr"] = LR * min((step + 1) / WARM, rate)
@@ -387,7 +398,10 @@ def main() -> None:
         with torch.autocast("cpu", torch.bfloat16):
             pictures = pictures.to(memory_format=torch.channels_last)
             pooled = model.convnext(pictures).pooler_output.float()
-        first = cross_entropy(model.classifier(pooled), labels, label_smoothing=SMOOTH)
+        logits = model.classifier(pooled)
+        if step >= ALONE * asked.steps:
+            logits = logits[:, : len(know)]
+        first = cross_entropy(logits, labels, label_smoothing=SMOOTH)
         second = words(pooled, labels)
         optimizer.zero_grad()
         (first + second).backward()
@@ -407,7 +421,9 @@ def main() -> None:
         if step % 100 == 0:
             losses = [round(loss, 3) for loss in (seen / 100).tolist()]
             seen.zero_()
-            print(f"step {step}: losses {losses}, {time.time() - start:.0f} s", flush=True)
+            print(
+                f"step {step}: losses {losses}, {time.time() - start:.0f} s", flush=True
+            )
         if step % 500 == 0 or step == asked.steps:
             small = interpolate(test, size=side, mode="area")
             print(f"  {ASIDE}:", measure(*average, small, truth, len(know)), flush=True)

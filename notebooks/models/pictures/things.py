@@ -56,7 +56,9 @@ locked: locked with pen; locked with key
 
 def left_out() -> set[str]:
     rows = LEFT_OUT.replace("\n  ", " ").strip().splitlines()
-    return {name.strip() for row in rows for name in row.split(":")[1].split(";") if name}
+    return {
+        name.strip() for row in rows for name in row.split(":")[1].split(";") if name
+    }
 
 
 def chosen(things: list[dict], train: list[str], test: str) -> list[str]:
@@ -67,7 +69,7 @@ def chosen(things: list[dict], train: list[str], test: str) -> list[str]:
         clock = thing["name"].endswith(("o’clock", "-thirty"))
         if drawn >= DRAWN and test in thing["styles"] and not clock:
             names.append(thing["name"])
-    unknown = left_out() - set(names) - {""}
+    unknown = left_out() - set(names)
     if unknown:
         raise ValueError(f"not among the things: {sorted(unknown)}")
     return [name for name in names if name not in left_out()]
