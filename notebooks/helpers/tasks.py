@@ -4,7 +4,7 @@
 transformers 5; both were a prompt around text generation. Here they are again, in
 that shape, as `summarize` and `translate`, with the results of transformers 4;
 `describe-image` does what `image-to-text` did.
-Notebook 01 teaches how to write such a pipeline.
+Notebook 02 teaches how to write such a pipeline.
 """
 
 from __future__ import annotations
