@@ -109,6 +109,13 @@ def test_an_address_while_offline_is_one_error(classify, seen):
     seen("the address of a picture while offline", caught.value)
 
 
+def test_no_labels_is_one_error(choose, elephant, seen):
+    """The library's own words, which the card of clip-emoji explains."""
+    with pytest.raises(IndexError, match="list index out of range") as caught:
+        choose(elephant, candidate_labels=[])
+    seen("an empty list of labels for a picture", caught.value)
+
+
 def test_the_things_in_the_data_are_told(classify, choose):
     """Of twelve drawings by a hand that no model saw, at least ten each."""
     names = [
