@@ -64,12 +64,13 @@ def test_the_table_says_what_the_library_does():
     assert row("image-to-text")[3] == "redirected to image-text-to-text"
 
 
-def test_all_thirteen_have_a_model_and_both_ends():
+def test_all_thirteen_have_both_ends_and_all_but_three_a_model():
     names = page("table-ends", "table-row", "table-show")
     assert len(set(names["THIRTEEN"])) == 13
     for task in names["THIRTEEN"]:
         _, goes_in, out, _, embedded, hub = names["row"](task)
-        assert embedded and hub.endswith(" MB"), task
+        waits = task in ("object-detection", "image-to-text", "image-text-to-text")
+        assert waits or (embedded and hub.endswith(" MB")), task
         assert {goes_in, out} <= {
             *["text", "image", "image, text", "sound", "speech", "labels", "boxes"],
             "vectors",
