@@ -14,7 +14,7 @@ project = html_title = series["title"]
 author = ""
 copyright = "the authors of the series, under Apache-2.0"
 extensions = ["myst_nb"]
-exclude_patterns = ["*/SOURCES.md"]
+exclude_patterns = ["*/SOURCES.md", "data/*/README.md"]
 
 # The notebooks come executed; a page must ask for nothing from outside.
 nb_execution_mode = "off"
