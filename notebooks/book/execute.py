@@ -195,7 +195,8 @@ def run(paths: list[Path]) -> int:
                 # The README is the front of the repository, index.md of the book.
                 text = re.sub(r"\.\./README\.md\)", "index.md)", cell.source)
                 # Cards and recipes are no pages: their links go to the repository.
-                cell.source = re.sub(r"\]\((models/)", rf"]({files}/\1", text)
+                away = r"\]\((models/|data/[^)]*\.md)"
+                cell.source = re.sub(away, rf"]({files}/\1", text)
         write(notebook, source / path.relative_to(NOTEBOOKS))
 
     start = time.monotonic()
