@@ -60,7 +60,7 @@ def model_for(task: str) -> dict[str, str]:
 def register_own_tasks() -> None:
     """Register `summarize`, `translate` and `describe-image` for what transformers 5
     retired, so that `pipeline` knows them. Calling it again changes nothing. Taught in
-    notebook 01.
+    notebook 02.
     """
     from .tasks import register  # imports a good part of the library
 
