@@ -19,6 +19,9 @@ from helpers.errors import CacheError, HelperError
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 SCRIPT = """
+import signal
+# A shell's background job ignores Ctrl-C, and its children with it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import sys, time
 from pathlib import Path
 from helpers.store import stored
@@ -56,8 +59,6 @@ def script(log, seconds, **popen):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A shell's background job ignores Ctrl-C, and its children with it.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         **popen,
     )
 
