@@ -18,6 +18,7 @@ exclude_patterns = ["*/SOURCES.md", "data/*/README.md"]
 
 # The notebooks come executed; a page must ask for nothing from outside.
 nb_execution_mode = "off"
+nb_render_markdown_format = "myst"  # tables, as in Jupyter
 nb_ipywidgets_js = {}
 myst_heading_anchors = 3
 suppress_warnings = ["mystnb.unknown_mime_type"]
