@@ -7,6 +7,7 @@ fast loop against `generate`, and wrong answers to the exercises.
 import csv
 import importlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -114,10 +115,28 @@ def test_the_fast_loop_writes_what_generate_writes(tiny, fast):
     assert fast.fast_greedy(tiny, ids, 12).tolist() == expected.tolist()
 
 
-def test_int8_differs_little(tiny, fast):
-    ids = torch.tensor([[1, 7, 9, 20]])
+def test_the_int8_loop_writes_what_generate_writes(tiny, fast):
+    ids, small = torch.tensor([[1]]), fast.to_int8(tiny)
+    way = {"do_sample": False, "min_new_tokens": 12, "max_new_tokens": 12}
+    expected = small.generate(ids, **way)
+    assert fast.fast_greedy(small, ids, 12).tolist() == expected.tolist()
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
+def test_the_compiled_loop_writes_what_the_uncompiled_writes(tiny, fast):
+    ids, small = torch.tensor([[1, 7, 9]]), fast.to_int8(tiny, fast.OneTokenLinear)
+    compiled = fast.fast_greedy(small, ids, 12, compiled=True)
+    assert compiled.tolist() == fast.fast_greedy(small, ids, 12).tolist()
+    assert len(set(compiled[0, 3:].tolist())) > 3, "a text that tells nothing"
+
+
+@pytest.mark.parametrize("length", [1, 4])
+@pytest.mark.parametrize("kind", ["Int8Linear", "OneTokenLinear"])
+def test_int8_differs_little(tiny, fast, kind, length):
+    ids = torch.tensor([[1, 7, 9, 20]])[:, :length]
+    small = fast.to_int8(tiny, getattr(fast, kind))
     with torch.no_grad():
-        exact, rounded = tiny(ids).logits, fast.to_int8(tiny)(ids).logits
+        exact, rounded = tiny(ids).logits, small(ids).logits
     assert 0 < (exact - rounded).norm() / exact.norm() < 0.05
 
 
@@ -129,7 +148,7 @@ def test_the_fast_loop_says_when_its_cache_is_full(tiny, fast):
 def test_the_measured_speeds_hold_the_notebooks_claim():
     with (DATA / "speed" / "speed.csv").open(encoding="utf-8") as file:
         rows = [tuple(row.values()) for row in csv.DictReader(file)]
-    speeds = {(way, texts): float(speed) for way, texts, speed in rows}
+    speeds = {(way, texts): float(speed) for way, texts, _, speed in rows}
     best = max(value for (_, texts), value in speeds.items() if texts == "1")
     assert best > 1.5 * speeds["float32", "1"]
 

@@ -1,9 +1,13 @@
 """Proves that a notebook starts in Colab, by simulation.
 
 An empty folder holds the notebook alone; a stand-in `google.colab` is loaded; git is
-told to take the repository's address from this clone. The first cells must run.
+told to take the repository's address from this clone. The first cells must run: those
+of one notebook in a kernel of its own, with a clone as if over the network, those of
+the others in a Python that has loaded the libraries and forks for each notebook, with
+a clone that links the same objects.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +18,27 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 from test_hygiene import PATHS, ROOT
+
+# Loads the libraries once; then a process for each notebook, as fresh as a kernel.
+FORKS = """
+import google.colab, json, os, sys
+import matplotlib.pyplot, torch
+from transformers import pipeline
+from IPython.core.interactiveshell import InteractiveShell
+sys.path[0] = ""
+for content, sources in json.load(sys.stdin):
+    child = os.fork()
+    if child == 0:
+        os.chdir(content)
+        paper = os.open("said", os.O_CREAT | os.O_WRONLY)
+        os.dup2(paper, 1)
+        os.dup2(paper, 2)
+        shell = InteractiveShell.instance()
+        all(shell.run_cell(source).success for source in sources)  # up to a failure
+        sys.stdout.flush()
+        os._exit(0)
+    os.waitpid(child, 0)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -33,31 +58,40 @@ def origin(tmp_path_factory):
     return origin
 
 
-@pytest.mark.parametrize("path", PATHS, ids=lambda p: f"{p.parent.name}-{p.name}")
-def test_the_first_cells_run_in_colab(path, origin, tmp_path, monkeypatch, seen):
-    stand_in = tmp_path / "site" / "google" / "colab"
+def first_cells(path):
+    """Return a notebook's code cells up to its first model, and a last one."""
+    code = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+    loads = [i for i, c in enumerate(code) if "model_for(" in c.source]
+    # Up to the first model, or, where a page needs none, up to the setup.
+    setup = next(i for i, c in enumerate(code) if c.id == "setup")
+    where = nbformat.v4.new_code_cell("import os; print(os.getcwd())")
+    return [*code[: min(loads, default=setup) + 1], where]
+
+
+def environment(place, address):
+    """Return the variables of a Colab whose git finds the repository at an address."""
+    stand_in = place / "site" / "google" / "colab"
     stand_in.mkdir(parents=True)
     (stand_in / "__init__.py").write_text("")
     # As in Colab, the module is loaded before the first cell.
-    startup = tmp_path / "ipython" / "profile_default" / "startup"
+    startup = place / "ipython" / "profile_default" / "startup"
     startup.mkdir(parents=True)
     (startup / "00.py").write_text("import google.colab")
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    both = os.pathsep.join([str(tmp_path / "site"), os.environ["PYTHONPATH"]])
-    monkeypatch.setenv("PYTHONPATH", both)
-    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
-    monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.file://{origin}.insteadOf")
-    monkeypatch.setenv("GIT_CONFIG_VALUE_0", lists.series()["repository"])
+    return os.environ | {
+        "IPYTHONDIR": str(place / "ipython"),
+        "PYTHONPATH": f"{place / 'site'}{os.pathsep}{os.environ['PYTHONPATH']}",
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"url.{address}.insteadOf",
+        "GIT_CONFIG_VALUE_0": lists.series()["repository"],
+    }
+
+
+def test_the_first_cells_run_in_a_kernel(origin, tmp_path, monkeypatch, seen):
+    for name, value in environment(tmp_path, f"file://{origin}").items():
+        monkeypatch.setenv(name, value)
     content = tmp_path / "content"
     content.mkdir()
-
-    notebook = nbformat.read(path, as_version=4)
-    code = [(i, c) for i, c in enumerate(notebook.cells) if c.cell_type == "code"]
-    loads = [i for i, c in code if "model_for(" in c.source]
-    # Up to the first model, or, where a page needs none, up to the setup.
-    end = min(loads, default=next(i for i, c in code if c.id == "setup"))
-    notebook.cells = notebook.cells[: end + 1]
-    notebook.cells.append(nbformat.v4.new_code_cell("import os; print(os.getcwd())"))
+    notebook = nbformat.v4.new_notebook(cells=first_cells(PATHS[0]))
     place = {"metadata": {"path": str(content)}}
     client = NotebookClient(notebook, timeout=120, resources=place)
     client.execute(stderr=subprocess.DEVNULL)
@@ -69,7 +103,45 @@ def test_the_first_cells_run_in_colab(path, origin, tmp_path, monkeypatch, seen)
     }
     assert "Mode embedded" in said["setup"]
     assert "torch" not in said["bootstrap"], "pip was about to install torch"
+    seen(f"Colab: nothing there but {PATHS[0].name}", "it gets the series and runs")
+
+
+@pytest.fixture(scope="module")
+def forked(origin, tmp_path_factory):
+    """For each further notebook: its folder, and what its first cells printed there.
+
+    None stands for a notebook without the cell that gets the series.
+    """
+    place = tmp_path_factory.mktemp("colab")
+    asked, found = [], {}
+    for number, path in enumerate([*PATHS[1:], None]):
+        found[path] = place / f"content-{number}"
+        found[path].mkdir()
+        cells = [c.source for c in first_cells(path or PATHS[1])]
+        asked.append((str(found[path]), cells if path else cells[1:]))
+    subprocess.run(
+        [sys.executable, "-c", FORKS],
+        input=json.dumps(asked),
+        env=environment(place, origin),
+        text=True,
+        check=True,
+        timeout=900,
+    )
+    return {path: (at, (at / "said").read_text("utf-8")) for path, at in found.items()}
+
+
+@pytest.mark.parametrize("path", PATHS[1:], ids=lambda p: f"{p.parent.name}-{p.name}")
+def test_the_first_cells_run_in_colab(path, forked, seen):
+    content, said = forked[path]
+    mode, *_, where = said[said.index("Mode ") :].splitlines()
+    assert where == str(content / "series" / "notebooks"), said
+    assert mode.startswith("Mode embedded")
+    assert "torch" not in said[: said.index("Mode ")], "pip was to install torch"
     seen(f"Colab: nothing there but {path.name}", "it gets the series and runs")
+
+
+def test_a_notebook_without_the_cell_fails_in_colab(forked):
+    assert "No module named 'helpers'" in forked[None][1]
 
 
 def test_the_cell_does_nothing_elsewhere():

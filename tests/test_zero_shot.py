@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from helpers.catalogue import MODELS, catalogue
+from helpers.catalogue import MODELS
 from helpers.models import embedded
 
 
@@ -150,19 +150,11 @@ def test_two_hundred_labels(classifier):
     assert best(answer) == "football"
 
 
-def test_the_card_says_what_is_measured():
-    """The quick part: texts of our own; `make scores` measures the rest."""
+def test_a_missing_data_set_is_said():
+    """What is measured without one is in test_models.py."""
     path = MODELS / "minilm-nli" / "score.py"
     spec = importlib.util.spec_from_file_location("score_minilm_nli", path)
     score = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(score)
-    measured = score.measure(quick=True)
-    claimed = {
-        entry["measure"]: entry["value"]
-        for entry in catalogue()["embedded"]["minilm-nli"]["scores"]
-    }
-    for name, value in measured.items():
-        assert value >= claimed[name] - 0.0005, name
-        assert value <= claimed[name] + 0.02, f"the card can say more: {name}"
     with pytest.raises(FileNotFoundError, match="Put there AG News"):
         score.measure(quick=False, data=MODELS)
