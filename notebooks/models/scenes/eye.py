@@ -3,9 +3,9 @@
 It is the encoder of convnext-emoji, which has learned from drawings of one thing
 each, 64 pixels wide. On a scene it is lost at first: of single things it names 93 in
 100, of the same things in a scene of 160 pixels 12, for its maps are now larger than
-what its kernels have met. So the last stage learns anew what scenes ask for: which
-thing has its centre in each cell of a 5 by 5 grid. Of the third stage the small
-parts learn, kernels and norms; all else stays as it is, for one copy serves all.
+what its kernels have met. So its last two stages learn anew what scenes ask for: which
+thing has its centre in each cell of a 5 by 5 grid. The first two stay as they are. Of
+what the large matrices learn, `thin` keeps two narrow ones each: a sixth of the size.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from scenes import GROUNDS, NAMES, SIZE, Scene, compose, rendered
 from torch import nn
 from torch.nn.functional import cross_entropy
+from torch.nn.utils.parametrize import register_parametrization
 from torch.utils.data import DataLoader, Dataset
 from transformers import ConvNextConfig
 
@@ -37,7 +38,7 @@ WATCH = "streamline"  # another hand kept aside: what a log says is about it
 GRID = SIZE // 32  # cells a side, of the eye's last stage
 NOTHING = len(NAMES)  # the class of a cell without a thing
 WIDTHS, DEPTHS = (48, 96, 192, 320), (2, 2, 4, 2)
-LATER = ("hidden_states_norms.", "encoder.stages.3.", "encoder.stages.2.")
+RANK = 64  # of Thin
 DECAY = 0.05
 
 
@@ -50,39 +51,78 @@ def eye_config() -> ConvNextConfig:
     )
 
 
-def awaken(eye: nn.Module, encoder: Path, last: bool = True) -> None:
-    """Give an eye what the encoder has learned, and freeze most of it. Without `last`
-    the parts that learn stay as they are: they have learned more since."""
+def awaken(eye: nn.Module, encoder: Path) -> None:
+    """Give an eye what the encoder has learned, and freeze its first two stages."""
     learned = {
         # As they are committed, in float16: what is frozen must not change later.
         name.removeprefix("convnext."): tensor.half().float()
         for name, tensor in load_file(encoder / "model.safetensors").items()
-        if name.startswith("convnext.") and (last or not learns(name, tensor))
+        if name.startswith("convnext.")
     }
     missing, _ = eye.load_state_dict(learned, strict=False)
-    assert not [n for n in missing if not n.startswith(LATER)], missing
-    if last:
-        # It learned at 64 pixels, where its last maps are 2 by 2: of these 7 by 7
-        # weights no more than the middle 3 by 3 ever met anything but padding. The
-        # others are as they were drawn at random, as large as the signal.
-        for layer in eye.encoder.stages[3].layers:
-            middle = torch.zeros(7, 7)
-            middle[2:5, 2:5] = 1.0
-            layer.dwconv.weight.data *= middle
+    assert not [name for name in missing if not learns(name)], missing
+    # It learned at 64 pixels, where its last maps are 2 by 2: of these 7 by 7 weights
+    # no more than the middle 3 by 3 ever met anything but padding. The others are as
+    # they were drawn at random, as large as the signal.
+    for layer in eye.encoder.stages[3].layers:
+        middle = torch.zeros(7, 7)
+        middle[2:5, 2:5] = 1.0
+        layer.dwconv.weight.data *= middle
     for name, parameter in eye.named_parameters():
-        parameter.requires_grad_(learns(name, parameter))
+        parameter.requires_grad_(learns(name))
 
 
-def learns(name: str, tensor: torch.Tensor) -> bool:
+def learns(name: str) -> bool:
     """Return whether scenes teach this tensor of an eye something new."""
-    small = "dwconv" in name or tensor.ndim == 1
-    late = "stages.3." in name or "hidden_states_norms" in name
-    return late or ("stages.2." in name and small)
+    return any(part in name for part in ("stages.2.", "stages.3.", "states_norms."))
+
+
+def merged(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the tensors of a model whose eye is `thin`, as if it were not."""
+    made, end = {}, "parametrizations.weight."
+    for name, tensor in state.items():
+        stem = name.partition(end)[0]
+        if name.endswith(f"{end}original"):
+            thin = [state[f"{stem}{end}0.lora_{part}"] for part in "BA"]
+            made[f"{stem}weight"] = tensor + thin[0] @ thin[1]
+        elif end not in name:
+            made[name] = tensor
+    return made
 
 
 def still(eye: nn.Module) -> list[nn.Module]:
     """Return the parts in which nothing is to be left out at random."""
-    return [eye.embeddings, *eye.encoder.stages[:3]]
+    return [eye.embeddings, *eye.encoder.stages[:2]]
+
+
+class Thin(nn.Module):
+    """A change of a matrix as the product of two narrow ones (LoRA, Hu et al., 2021),
+    for torch's parametrizations. It starts as near to `change` as its rank allows."""
+
+    def __init__(self, change: torch.Tensor) -> None:
+        super().__init__()
+        left, size, right = torch.linalg.svd(change, full_matrices=False)
+        root = size[:RANK].sqrt()
+        self.lora_A = nn.Parameter(root[:, None] * right[:RANK])
+        self.lora_B = nn.Parameter(left[:, :RANK] * root)
+
+    def forward(self, matrix: torch.Tensor) -> torch.Tensor:
+        return matrix + self.lora_B @ self.lora_A
+
+
+def thin(eye: nn.Module, learned: dict[str, torch.Tensor]) -> None:
+    """Give an awakened eye what it has learned since: the large matrices as `Thin`."""
+    changed = {}
+    for name, module in eye.named_modules():
+        if isinstance(module, nn.Linear) and learns(name):
+            changed[name] = learned[f"{name}.weight"] - module.weight.data
+    large = {f"{name}.weight" for name in changed}
+    rest = {name: tensor for name, tensor in learned.items() if name not in large}
+    eye.load_state_dict(rest, strict=False)
+    for name, change in changed.items():
+        module = eye.get_submodule(name)
+        module.weight.requires_grad_(False)
+        register_parametrization(module, "weight", Thin(change))
 
 
 def pixels(scenes: list[Scene]) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """Questions about composed scenes, whose answers are known exactly.
 
-Six kinds. Each has wordings for training and others, held out, for the test: a model
+Seven kinds. Each has wordings for training and others, held out, for the test: a model
 that passes has not merely learned sentences by heart.
 """
 
@@ -12,7 +12,8 @@ import re
 from scenes import GROUNDS, NAMES, NUMBERS, Scene, listed, plural, several
 
 APART = 0.2  # of the width: who is further left must be plain to see
-KINDS = ("what", "count", "side", "ground", "there", "describe")
+KINDS = ("what", "count", "side", "where", "ground", "there", "describe")
+PLACES = {"left": (0.0, 0.36), "middle": (0.42, 0.58), "right": (0.64, 1.0)}
 PROMPT = "Describe the picture."  # what the task describe-image asks
 
 TRAIN = {
@@ -41,7 +42,7 @@ TRAIN = {
         "In this image, how many {many} are there?",
         "How many {many}?",
     ],
-    "which": [
+    "side": [
         "Which is further {side}, the {a} or the {b}?",
         "Which is more to the {side}: the {a} or the {b}?",
         "What is on the {side}, the {a} or the {b}?",
@@ -49,12 +50,11 @@ TRAIN = {
         "Is the {a} or the {b} further to the {side}?",
         "Between the {a} and the {b}, which is on the {side}?",
     ],
-    "whether": [
-        "Is the {a} to the {side} of the {b}?",
-        "Is the {a} {side} of the {b}?",
-        "Is the {a} on the {side} side of the {b}?",
-        "Is the {a} further {side} than the {b}?",
-        "Would you say that the {a} is {side} of the {b}?",
+    "where": [
+        "Where is the {a}?",
+        "Where do you see the {a}?",
+        "Where in the picture is the {a}?",
+        "Is the {a} on the left, in the middle or on the right?",
     ],
     "ground": [
         "What colour is the ground?",
@@ -98,14 +98,12 @@ TEST = {
         "Say how many {many} you can see.",
         "How many {many} are drawn here?",
     ],
-    "which": [
+    "side": [
         "Of the {a} and the {b}, which stands further to the {side}?",
         "Which of the two is more on the {side}, the {a} or the {b}?",
+        "Say which is on the {side}, the {a} or the {b}.",
     ],
-    "whether": [
-        "Does the {a} stand {side} of the {b}?",
-        "Can the {a} be found to the {side} of the {b}?",
-    ],
+    "where": ["Where can the {a} be found?", "Say where the {a} is."],
     "ground": [
         "What colour does the ground have?",
         "Which color do you see in the background?",
@@ -157,18 +155,27 @@ def ask(
         if kind == "there":
             return question, "No." if missing else "Yes."
         return question, f"{NUMBERS[scene.count(name)].capitalize()}."
+    if kind == "where":
+        once = [thing for thing in scene.things if scene.count(thing.name) == 1]
+        possible = [
+            (thing.name, place)
+            for thing in once
+            for place, (first, last) in PLACES.items()
+            if first <= thing.x / scene.size <= last
+        ]
+        if not possible:
+            return None
+        name, place = rng.choice(possible)
+        answer = "In the middle." if place == "middle" else f"On the {place}."
+        return rng.choice(wordings[kind]).format(a=name), answer
     possible = pairs(scene)
     if not possible:
         return None
     left, right = rng.choice(possible)
     a, b = (left, right) if rng.random() < 0.5 else (right, left)
     side = rng.choice(("left", "right"))
-    form = rng.choice(("which", "whether"))
-    question = rng.choice(wordings[form]).format(a=a, b=b, side=side)
-    truth = left if side == "left" else right
-    if form == "which":
-        return question, f"The {truth}."
-    return question, "Yes." if truth == a else "No."
+    question = rng.choice(wordings[kind]).format(a=a, b=b, side=side)
+    return question, f"The {left if side == 'left' else right}."
 
 
 def parts(answer: str) -> list[str]:

@@ -71,10 +71,13 @@ class Scene:
         return self.picture.width
 
     def names(self) -> list[str]:
-        """Return the different names, from left to right."""
-        return list(dict.fromkeys(t.name for t in self.in_order()))
+        """Return the different names in the order in which one reads: row by row of
+        five rows, each from left to right."""
+        rows = [(int(5 * t.y / self.size), t.x, t.name) for t in self.things]
+        return list(dict.fromkeys(name for *_, name in sorted(rows)))
 
     def in_order(self) -> list[Thing]:
+        """Return the things from left to right."""
         return sorted(self.things, key=lambda thing: thing.x)
 
     def count(self, name: str) -> int:
@@ -245,7 +248,7 @@ def plural(name: str) -> str:
 
 
 def listed(scene: Scene) -> str:
-    """Return all things from left to right: "a cat, two dogs and an anchor"."""
+    """Return all things as one reads them: "a cat, two dogs and an anchor"."""
     parts = [several(name, scene.count(name)) for name in scene.names()]
     if len(parts) == 1:
         return parts[0]
