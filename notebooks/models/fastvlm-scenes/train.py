@@ -61,19 +61,20 @@ WHERE = ["q_proj", "k_proj", "v_proj", "o_proj"]
 PLACE = 1.5  # length of the vector of the leftmost and topmost cells; a word's is 3.2
 ENDS = ("left", "right", "top", "bottom")
 NOISE = 0.06  # per dimension, of the made-up grids: 1.4 in length
-# How often a kind of question is asked: the hard ones more than the easy ones.
-# To say where one thing is comes before saying which of two is further left.
+# How often a kind of question is asked: the hard ones more than the easy ones. To say
+# where one thing is comes before saying which of two is further left.
 OFTEN = {"what": 4, "count": 4, "side": 5, "where": 4}
 OFTEN |= {"ground": 1, "there": 1, "describe": 2}
-LANGUAGE = {"steps": 1200, "scenes": 6, "asked": 5, "lr": 1.5e-3}
-PROJECTOR = {"steps": 300, "scenes": 32, "lr": 2e-3}
+LANGUAGE = {"steps": 1200, "scenes": 6, "asked": 5, "lr": 1.5e-3, "often": OFTEN}
 # Far left against far right is easier to learn than a little further left.
-SIDES = {"what": 3, "count": 4, "side": 9, "where": 3, "ground": 1, "describe": 1}
 FAR = 0.4
+OFTEN = {"what": 3, "count": 4, "side": 9, "where": 3, "ground": 1, "describe": 1}
+SIDES = LANGUAGE | {"steps": 150, "often": OFTEN}
+PROJECTOR = {"steps": 300, "scenes": 32, "lr": 2e-3}
 # An eye errs in what is there more than in where it is.
-SEEN = {"what": 6, "count": 5, "side": 5, "where": 1}
-SEEN |= {"ground": 1, "there": 1, "describe": 3}
-TOGETHER = {"steps": 200, "scenes": 6, "asked": 5, "lr": 5e-4}
+OFTEN = {"what": 6, "count": 5, "side": 5, "where": 1}
+OFTEN |= {"ground": 1, "there": 1, "describe": 3}
+TOGETHER = {"steps": 200, "scenes": 6, "asked": 5, "lr": 5e-4, "often": OFTEN}
 BEFORE, BETWEEN = "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"
 END = "<|im_end|>"
 # A token that SmolLM2 has and no text needs: its number, its name, and what the
@@ -157,12 +158,12 @@ def shares(scene: Scene, rng: random.Random | None = None) -> torch.Tensor:
 
 
 def conversation(
-    scene: Scene, rng: random.Random, tokenizer, asked: int
+    scene: Scene, rng: random.Random, tokenizer, how: dict
 ) -> list[tuple[list[int], list[int]]]:
     """Return questions and answers about a scene, as tokens."""
     made = []
-    while len(made) < asked:
-        (kind,) = rng.choices(list(OFTEN), OFTEN.values())
+    while len(made) < how["asked"]:
+        (kind,) = rng.choices(list(how["often"]), how["often"].values())
         pair = ask(scene, kind, rng)
         if pair is None:
             continue
@@ -215,7 +216,7 @@ def packed(grids: torch.Tensor, talks: list, tokenizer, model) -> torch.Tensor:
     return cross_entropy(logits.float(), target[spoken])
 
 
-def train_language(folder: Path, work: Path) -> None:
+def train_language(folder: Path, work: Path, how: dict = LANGUAGE) -> None:
     # Goes on where an earlier run ended, if there is one, with other scenes.
     trained = (work / "lora.pt").exists()
     tokenizer, model = language_model(work, trained)
@@ -223,7 +224,7 @@ def train_language(folder: Path, work: Path) -> None:
     drawings = rendered(folder, STYLES)
     learn(
         [p for p in model.parameters() if p.requires_grad],
-        LANGUAGE,
+        how,
         lambda scene, rng: (
             shares(scene, rng) @ vectors
             + places
@@ -241,10 +242,8 @@ def train_language(folder: Path, work: Path) -> None:
 
 
 def train_sides(folder: Path, work: Path) -> None:
-    OFTEN.clear()
-    OFTEN.update(SIDES)
     questions.APART = FAR
-    train_language(folder, work)
+    train_language(folder, work, SIDES)
 
 
 def learn(parameters, how, see, drawings, tokenizer, model, save, first) -> None:
@@ -260,7 +259,7 @@ def learn(parameters, how, see, drawings, tokenizer, model, save, first) -> None
             rng = random.Random(first)
             scene = compose(first, drawings, THINGS, vary=True)
             grids.append(see(scene, rng))
-            talks.append(conversation(scene, rng, tokenizer, how["asked"]))
+            talks.append(conversation(scene, rng, tokenizer, how))
             tokens += sum(len(q) + len(a) for q, a in talks[-1]) + 28
         loss = packed(torch.stack(grids), talks, tokenizer, model)
         optimizer.zero_grad()
@@ -343,8 +342,6 @@ def projector_of(work: Path, eye: ConvNextModel, wide: int) -> Projector:
 
 
 def train_together(folder: Path, work: Path) -> None:
-    OFTEN.clear()
-    OFTEN.update(SEEN)
     tokenizer, model = language_model(work, trained=True)
     eye, drawings = eye_of(work), rendered(folder, STYLES)
     projector = projector_of(work, eye, model.config.hidden_size)
@@ -423,7 +420,7 @@ def main() -> None:
     asked = parser.parse_args()
     set_seed(SEED)
     if asked.steps:
-        for how in (LANGUAGE, PROJECTOR, TOGETHER):
+        for how in (LANGUAGE, SIDES, PROJECTOR, TOGETHER):
             how["steps"] = asked.steps
     stages[asked.stage](asked.data, asked.work)
 

@@ -5,7 +5,7 @@ each, 64 pixels wide. On a scene it is lost at first: of single things it names 
 100, of the same things in a scene of 160 pixels 12, for its maps are now larger than
 what its kernels have met. So its last two stages learn anew what scenes ask for: which
 thing has its centre in each cell of a 5 by 5 grid. The first two stay as they are. Of
-what the large matrices learn, `thin` keeps two narrow ones each: a sixth of the size.
+what the large matrices learn, `thin` keeps two narrow ones each: a third of the size.
 """
 
 from __future__ import annotations
