@@ -68,7 +68,6 @@ def page(tmp_path, monkeypatch):
     copy = tmp_path / "museum"
     shutil.copytree(MUSEUM, copy)
     monkeypatch.setattr(museum, "HERE", copy)
-    stored = [json.loads(line) for line in (MUSEUM / "transcripts.jsonl").open()]
     listened = []
 
     def listener(clip):
@@ -82,7 +81,9 @@ def page(tmp_path, monkeypatch):
         "see": lambda images: counted(["a"] * len(images)),
         "imagine": lambda text: counted([text])[0],
         "listener": listener,
-        "heard": {row["sha256"]: row["text"] for row in stored},
+        "heard": museum.stored("transcripts"),
+        "told": museum.stored("descriptions"),
+        "describe": lambda image: [{"generated_text": "The picture shows a thing."}],
         "SOURCES": ["note", "picture", "sound"],
         "db": museum.connect(str(tmp_path / "db")),
     }
@@ -166,6 +167,24 @@ def test_every_transcript_belongs_to_a_sound_and_every_sound_has_one():
         sha256(MUSEUM / record["file"]) for record in sounds
     }
     assert all(row["text"] and row["model"] for row in stored)
+
+
+def test_every_description_belongs_to_a_picture_and_every_picture_has_one():
+    stored = [json.loads(line) for line in (MUSEUM / "descriptions.jsonl").open()]
+    pictures = [r for r in filter(whole, collection()) if r["source"] == "picture"]
+    assert [row["sha256"] for row in stored] == [
+        museum.key_of(museum.load(record)) for record in pictures
+    ]
+    assert all(row["text"] and row["model"] for row in stored)
+
+
+def test_a_sentence_counts_where_two_models_agree(page):
+    new = PIL.Image.new("RGB", (96, 96), "red")
+    (row,) = page.understand("picture", [new])
+    assert row["text"] == "A drawing: thing. The picture shows a thing."
+    page.told[museum.key_of(new)] = "The picture shows a dog."
+    (row,) = page.understand("picture", [new])
+    assert row["text"] == "A drawing: thing."
 
 
 def test_the_judged_queries_name_things_that_exist():

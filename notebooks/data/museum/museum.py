@@ -17,6 +17,7 @@ from pathlib import Path
 
 import lancedb
 import PIL.Image
+import PIL.ImageOps
 import pyarrow as pa
 from filelock import FileLock, Timeout
 from lancedb.index import FTS
@@ -66,6 +67,24 @@ def load(record: dict):
     if abs(samples).max() < 0.01:
         raise ValueError("there is nothing to hear")
     return hashlib.sha256(path.read_bytes()).hexdigest(), samples
+
+
+def stored(name: str) -> dict[str, str]:
+    """Return what a model has said of the museum's files, by their number:
+    `transcripts` of sounds or `descriptions` of pictures."""
+    lines = (HERE / f"{name}.jsonl").read_text("utf-8").splitlines()
+    return {row["sha256"]: row["text"] for row in map(json.loads, lines)}
+
+
+def margin(picture: PIL.Image.Image) -> PIL.Image.Image:
+    """Return a picture on white, half its size wide on each side: the describing
+    model learned from things that fill no more than half of what it sees."""
+    return PIL.ImageOps.expand(picture, picture.width // 2, "white")
+
+
+def key_of(picture: PIL.Image.Image) -> str:
+    """Return a number that changes with the picture's pixels."""
+    return hashlib.sha256(picture.tobytes()).hexdigest()
 
 
 def digest(record: dict, models: list[str]) -> str:

@@ -13,6 +13,8 @@ labels that it has never seen (Yin, Hay and Roth, 2019). It learns from four thi
 
     python train.py --data FOLDER     the sets named in README.md, in folders of FOLDER
 
+The second step is distil.py.
+
 Time and result stand at the end of this file.
 """
 
@@ -682,3 +684,4 @@ if __name__ == "__main__":
 # Result: 950 steps in about 25 minutes of one core, after half an hour for the written
 # texts. On the development sets: BBC news 0.82, CLINC150's two held-out domains 0.69,
 # an emotion set 0.65, SNIPS 0.65, SST-2 0.81; then AG News, the test: 0.6905.
+# distil.py goes on from there.
