@@ -2,8 +2,8 @@
 
     python describe.py         about a minute on two calm cores
 
-The notebook finds a sentence by the sha256 of its picture's pixels and the name of the
-model, so a changed picture, or another model, is described again.
+The notebook finds a sentence by the sha256 of its picture's pixels, so a changed
+picture is described again. After a change of the model, run this recipe again.
 """
 
 from __future__ import annotations

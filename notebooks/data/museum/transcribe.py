@@ -2,8 +2,8 @@
 
     python transcribe.py         about a minute on two calm cores
 
-The notebook finds a transcript by the sha256 of its sound and the name of the model,
-so a changed sound, or another model, is transcribed again. What is there stays.
+The notebook finds a transcript by the sha256 of its sound, so a changed sound is
+transcribed again. What is there, of the same model, this recipe leaves as it is.
 
 Whisper looks at 30 seconds, however short the clip. No clip here is longer than six,
 so its encoder is cut to ten seconds, which takes a third of the time.

@@ -242,9 +242,12 @@ def packed(
 
 
 def train_language(
-    folder: Path, work: Path, how: dict = LANGUAGE, first: int = 5 * 10**6
+    folder: Path,
+    work: Path,
+    how: dict = LANGUAGE,
+    first: int = 5 * 10**6,
+    trained: bool = False,
 ) -> None:
-    trained = how is SIDES
     tokenizer, model = language_model(work, trained)
     vectors, places = vocabulary(tokenizer, model)
     drawings = rendered(folder, STYLES)
@@ -268,7 +271,7 @@ def train_language(
 
 
 def train_sides(folder: Path, work: Path) -> None:
-    train_language(folder, work, SIDES, 20 * 10**6)
+    train_language(folder, work, SIDES, 20 * 10**6, trained=True)
 
 
 def learn(parameters, how, see, drawings, tokenizer, model, save, first) -> None:
@@ -288,8 +291,8 @@ def learn(parameters, how, see, drawings, tokenizer, model, save, first) -> None
             first += 1
             rng = random.Random(first)
             scene = compose(first, drawings, THINGS, vary=True)
-            if how is SIDES and not pairs(scene):
-                continue
+            if set(how["often"]) == {"side"} and not pairs(scene):
+                continue  # nothing could be asked about it
             grids.append(see(scene, rng))
             talks.append(conversation(scene, rng, tokenizer, how))
             tokens += sum(len(q) + len(a) for q, a, _ in talks[-1]) + 28
