@@ -19,6 +19,8 @@ import pytest
 from nbclient import NotebookClient
 from test_hygiene import PATHS, ROOT
 
+EARLY = 8  # code cells
+
 # Loads the libraries once; then a process for each notebook, as fresh as a kernel.
 FORKS = """
 import google.colab, json, os, sys
@@ -61,8 +63,9 @@ def origin(tmp_path_factory):
 def first_cells(path):
     """Return a notebook's code cells up to its first model, and a last one."""
     code = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
-    loads = [i for i, c in enumerate(code) if "model_for(" in c.source]
-    # Up to the first model, or, where a page needs none, up to the setup.
+    # Up to the first model; where none comes early, up to the setup: whole pages run
+    # elsewhere.
+    loads = [i for i, c in enumerate(code[:EARLY]) if "model_for(" in c.source]
     setup = next(i for i, c in enumerate(code) if c.id == "setup")
     where = nbformat.v4.new_code_cell("import os; print(os.getcwd())")
     return [*code[: min(loads, default=setup) + 1], where]

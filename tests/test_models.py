@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import scores
+import torch
 
 from helpers import files_of, model_for, models, register_own_tasks, session
 from helpers.catalogue import catalogue
@@ -90,6 +91,14 @@ def test_other_weights_are_another_entry(tmp_path, monkeypatch):
     (copy / "config.json").write_text("{}")
     models.embedded("minilm-sst2")
     assert asked[0] != asked[1]
+
+
+def test_only_what_is_named_is_filled_up():
+    weights = {"new.weight": torch.ones(1, 2), "old.weight": torch.ones(1, 2)}
+    wanted = {name: torch.full((2, 3), 7.0) for name in weights}
+    models._fill(weights, wanted, "new")
+    assert weights["new.weight"].tolist() == [[1, 1, 0], [0, 0, 0]]
+    assert weights["old.weight"].shape == (1, 2), "it must fail when it is loaded"
 
 
 def test_the_catalogue_is_whole():

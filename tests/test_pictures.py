@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, UnidentifiedImageError
+from torch.nn.functional import normalize
 from transformers import pipeline
 
 from helpers import model_for
@@ -139,6 +141,29 @@ def test_words_that_no_drawing_was_named_with(choose):
         "a wild animal",
     ]
     assert choose(picture, candidate_labels=labels)[0]["label"] == labels[0]
+
+
+@torch.no_grad()
+def test_the_words_are_where_minilm_has_them(choose):
+    """A seventh layer brings the mean of all tokens to [CLS], long texts and short
+    ones together; the pooler subtracts the mean of all names."""
+    texts = ["dog", "This is a photo of a dog.", "it burns and gives warmth at night"]
+    encode = pipeline("feature-extraction", **model_for("feature-extraction"))
+    means = [torch.tensor(encode(text)[0]).mean(0) for text in texts]
+    named = -choose.model.text_model.pooler.dense.bias * 10
+    wanted = normalize(torch.stack(means), dim=-1) - named
+    inputs = choose.tokenizer(texts, padding=True, return_tensors="pt")
+    found = choose.model.get_text_features(**inputs).pooler_output
+    assert (normalize(wanted, dim=-1) * normalize(found, dim=-1)).sum(-1).min() > 0.999
+
+
+def test_a_picture_lies_where_its_name_lies(classify, choose):
+    """Among all 447 names the first is the classifier's, where that is sure."""
+    names = list(classify.model.config.id2label.values())
+    picture = str(PICTURES / "pizza.png")
+    said = classify(picture)[0]
+    assert said["score"] > 0.5
+    assert choose(picture, candidate_labels=names)[0]["label"] == said["label"]
 
 
 def test_a_vector_stands_for_what_is_seen(embed):

@@ -107,7 +107,10 @@ def _make_ready(spec: dict, files: list[Path], folder: Path) -> None:
         config = transformers.AutoConfig.from_pretrained(tuned)
         if "shares" in spec:
             model = architecture(config)
-            missing, _ = model.load_state_dict(_gathered(spec, sources), strict=False)
+            weights = _gathered(spec, sources)
+            if "filled" in spec:
+                _fill(weights, model.state_dict(), spec["filled"])
+            missing, _ = model.load_state_dict(weights, strict=False)
             absent = set(missing) - set(model.all_tied_weights_keys)
         else:
             # A size of its own, such as fewer positions, is among the model's tensors.
@@ -163,6 +166,15 @@ def _gathered(spec: dict, sources: list[Path]) -> dict:
         thin = weights.pop(name), weights.pop(name.replace(".lora_A", ".lora_B"))
         weights[name.replace(".lora_A", ".weight")] += thin[1] @ thin[0]
     return weights
+
+
+def _fill(weights: dict, wanted: dict, which: str) -> None:
+    """Fill up with zeros what a model stores only in part, by a pattern of names."""
+    for name, tensor in weights.items():
+        if name in wanted and re.match(which, name):
+            whole = wanted[name].new_zeros(wanted[name].shape)
+            whole[tuple(slice(size) for size in tensor.shape)] = tensor
+            weights[name] = whole
 
 
 def files_of(model: str, revision: str = "main") -> list[tuple[str, float]]:

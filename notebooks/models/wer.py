@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jiwer
 from transformers import pipeline
 from transformers.models.whisper.english_normalizer import BasicTextNormalizer
@@ -43,9 +45,18 @@ def word_error_rate(said: list[str], heard: list[str]) -> float:
     return jiwer.wer([normalise(t) for t in said], [normalise(t) for t in heard])
 
 
-def heard_by_whisper(waves: list) -> list[str]:
-    """Return what the embedded Whisper hears in waves of 16 kHz, one by one."""
-    listen = pipeline(
+@functools.cache
+def listener():
+    return pipeline(
         "automatic-speech-recognition", model=str(embedded("whisper-tiny.en"))
     )
-    return [listen({"raw": w, "sampling_rate": RATE})["text"] for w in waves]
+
+
+def heard_by_whisper(waves: list, prompt: str = "") -> list[str]:
+    """Return what the embedded Whisper hears in waves of 16 kHz, one by one, each
+    after the text `prompt`."""
+    listen, options = listener(), {}
+    if prompt:
+        ids = listen.tokenizer.get_prompt_ids(prompt, return_tensors="pt")
+        options["generate_kwargs"] = {"prompt_ids": ids}
+    return [listen({"raw": w, "sampling_rate": RATE}, **options)["text"] for w in waves]

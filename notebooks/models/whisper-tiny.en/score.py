@@ -19,6 +19,7 @@ SOURCE = "pocketsphinx-5.1.1.tar.gz"
 SHA256 = "675778b309a22dfc9b7d37f7621976bba491d2a5f8c59696bd77fd6d07271355"
 NAME = "1 - word error rate on 25 recorded words"
 APART, AT_ONCE = f"{NAME}, in six clips", f"{NAME}, in one"
+AFTER = f"{NAME}, in six clips, each prompted with what was heard before it"
 FOLDER = "pocketsphinx-5.1.1/test/data"
 
 
@@ -43,9 +44,20 @@ def recordings(archive: Path) -> tuple[list[np.ndarray], list[str]]:
     return waves, said
 
 
+def one_after_the_other(waves: list[np.ndarray]) -> list[str]:
+    """Return what is heard in each, with all that was heard before it as the prompt,
+    as Whisper hears the half minutes of a long recording."""
+    heard = []
+    for wave_ in waves:
+        before = " ".join(text.strip() for text in heard)
+        heard += heard_by_whisper([wave_], prompt=before)
+    return heard
+
+
 def measure(quick: bool, data: Path | None = None) -> dict[str, float]:
-    """Return the share of words heard right, of the six recordings one by one and of
-    all of them behind each other, 12 seconds; `data` holds the package's source."""
+    """Return the share of words heard right: of the six recordings one by one, one
+    after the other, and of all of them behind each other, 12 seconds. `data` holds
+    the package's source."""
     if quick:
         return {}
     if data is None or not (data / SOURCE).exists():
@@ -54,5 +66,6 @@ def measure(quick: bool, data: Path | None = None) -> dict[str, float]:
     heard = heard_by_whisper([*waves, np.concatenate(waves)])
     return {
         APART: 1 - word_error_rate(said, heard[:-1]),
+        AFTER: 1 - word_error_rate(said, one_after_the_other(waves)),
         AT_ONCE: 1 - word_error_rate([" ".join(said)], heard[-1:]),
     }
