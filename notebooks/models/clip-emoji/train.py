@@ -88,10 +88,10 @@ def pictures(places: torch.Tensor) -> dict[str, torch.Tensor]:
     width = own["classifier.weight"].shape[1]
     # The block is narrower than the space: the places' main directions are kept, laid
     # so that the mean over the block's channels, which its norm takes away, is zero.
-    main_ = torch.linalg.svd(places, full_matrices=False).Vh[: width - 1]
-    flat = torch.cat([torch.ones(1, width), torch.eye(width)[1:]])
-    flat = torch.linalg.qr(flat.T).Q[:, 1:]
-    back = flat @ main_  # (width, 384)
+    directions = torch.linalg.svd(places, full_matrices=False).Vh[: width - 1]
+    channels = torch.cat([torch.ones(1, width), torch.eye(width)[1:]])
+    channels = torch.linalg.qr(channels.T).Q[:, 1:]
+    back = channels @ directions  # (width, 384)
     return {
         f"{BLOCK}.dwconv.weight": torch.full((width, 1, 7, 7), 1 / 4),  # of 2 x 2
         f"{BLOCK}.dwconv.bias": torch.zeros(1),

@@ -37,8 +37,17 @@ class Espeak:
     """One voice of espeak-ng. `say(text)` gives the sound and its events."""
 
     def __init__(self, voice: str, speed: int, pitch: int, range_: int, gap: int):
-        """`speed` in words a minute, `gap` between words in steps of 10 ms."""
-        self.library = ctypes.CDLL("libespeak-ng.so.1")
+        """`speed` in words a minute, `gap` between words in steps of 10 ms.
+
+        Raises FileNotFoundError without espeak-ng, ValueError for an unknown voice.
+        """
+        try:
+            self.library = ctypes.CDLL("libespeak-ng.so.1")
+        except OSError as error:
+            raise FileNotFoundError(
+                "libespeak-ng.so.1, the speech synthesizer espeak-ng: Debian's package "
+                "espeak-ng has it"
+            ) from error
         self.rate = self.library.espeak_Initialize(2, 0, None, 1)
         if self.library.espeak_SetVoiceByName(voice.encode()) != 0:
             raise ValueError(
