@@ -47,6 +47,7 @@ def word_error_rate(said: list[str], heard: list[str]) -> float:
 
 @functools.cache
 def listener():
+    """Return the library's pipeline with the embedded Whisper."""
     return pipeline(
         "automatic-speech-recognition", model=str(embedded("whisper-tiny.en"))
     )

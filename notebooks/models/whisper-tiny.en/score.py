@@ -46,11 +46,11 @@ def recordings(archive: Path) -> tuple[list[np.ndarray], list[str]]:
 
 def one_after_the_other(waves: list[np.ndarray]) -> list[str]:
     """Return what is heard in each, with all that was heard before it as the prompt,
-    as Whisper hears the half minutes of a long recording."""
+    as its authors' program goes through a long recording."""
     heard = []
-    for wave_ in waves:
+    for recording in waves:
         before = " ".join(text.strip() for text in heard)
-        heard += heard_by_whisper([wave_], prompt=before)
+        heard += heard_by_whisper([recording], prompt=before)
     return heard
 
 
