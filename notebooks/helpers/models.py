@@ -169,8 +169,7 @@ def _gathered(spec: dict, sources: list[Path]) -> dict:
 
 
 def _fill(weights: dict, wanted: dict, which: str) -> None:
-    """Fill up with zeros, to the shapes of `wanted`, the weights whose names begin as
-    the pattern `which` says: of such tensors only a first part is stored."""
+    """Fill up with zeros what a model stores only in part, by a pattern of names."""
     for name, tensor in weights.items():
         if name in wanted and re.match(which, name):
             whole = wanted[name].new_zeros(wanted[name].shape)
