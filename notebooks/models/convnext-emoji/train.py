@@ -46,8 +46,10 @@ from transformers import (
 )
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent.parent), str(HERE.parent / "pictures")]
+MODELS = HERE.parent
+sys.path[:0] = [str(MODELS.parent), str(MODELS), str(MODELS / "pictures")]
 
+import half
 from texts import cached
 from things import chosen, left_out
 from world import ASIDE, LARGE, TEST, TRAIN, drawings
@@ -395,7 +397,7 @@ def main() -> None:
         for group in optimizer.param_groups:
             group["lr"] = LR * min((step + 1) / WARM, rate)
         pictures, labels = drawn.batch(BATCH // processes, side, force)
-        with torch.autocast("cpu", torch.bfloat16):
+        with half.autocast():
             pictures = pictures.to(memory_format=torch.channels_last)
             pooled = model.convnext(pictures).pooler_output.float()
         logits = model.classifier(pooled)

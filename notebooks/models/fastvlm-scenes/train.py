@@ -45,8 +45,9 @@ from transformers import (
 
 HERE = Path(__file__).resolve().parent
 MODELS = HERE.parent
-sys.path[:0] = [str(MODELS.parent), str(MODELS / "scenes")]
+sys.path[:0] = [str(MODELS.parent), str(MODELS), str(MODELS / "scenes")]
 
+import half
 from eye import STYLES, eye_config, merged, pixels
 from questions import ask, pairs
 from scenes import GROUNDS, NAMES, SIZE, Scene, compose, rendered
@@ -93,7 +94,7 @@ def language_model(work: Path, trained: bool) -> tuple:
     """Return (tokenizer, SmolLM2 with a LoRA in its attention)."""
     folder = base(BASE)
     model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.bfloat16, attn_implementation="eager"
+        folder, dtype=half.DTYPE, attn_implementation="eager"
     )
     lora = LoraConfig(
         r=RANK,
@@ -220,8 +221,8 @@ def packed(
         places.append(place)
         labels.append(label + [-100] * room)
     look = torch.stack(masks)[:, None]
-    weights = torch.zeros(look.shape, dtype=torch.bfloat16)
-    weights = weights.masked_fill(~look, torch.finfo(torch.bfloat16).min)
+    weights = torch.zeros(look.shape, dtype=half.DTYPE)
+    weights = weights.masked_fill(~look, torch.finfo(half.DTYPE).min)
     states = model.get_base_model().model(
         inputs_embeds=torch.stack(rows),
         attention_mask=weights,

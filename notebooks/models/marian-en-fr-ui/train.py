@@ -16,6 +16,7 @@ import argparse
 import json
 import random
 import re
+import sys
 import time
 from pathlib import Path
 
@@ -42,6 +43,10 @@ from transformers import (
 )
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+import half
+
 SEED = 0
 HELD_OUT = 1000  # random pairs, beside one whole package, to watch the training
 # Bytes, not characters: nothing is unknown, whatever the script. 8,000 pieces keep a
@@ -123,7 +128,7 @@ def new_tokenizer(pairs: list[Pair]) -> PreTrainedTokenizerFast:
 
 
 def new_model(tokenizer: PreTrainedTokenizerFast) -> MarianMTModel:
-    """Return a Marian model with random weights, ready to train in bfloat16."""
+    """Return a Marian model with random weights, ready to train."""
     pad = tokenizer.pad_token_id
     config = MarianConfig(
         vocab_size=len(tokenizer),
@@ -341,14 +346,14 @@ def mark_seen(pairs: list[Pair], cache: Path) -> None:
 def train(model, data: Batches, watched: list, work: Path, seconds: float) -> None:
     """Fit the model; leave the averaged weights in it.
 
-    The model computes in bfloat16, which a processor with matrix units does several
-    times as fast; steps are added up in float32, where small ones do not vanish.
+    The model computes in bfloat16 where the processor does that several times as
+    fast; steps are added up in float32, where small ones do not vanish.
     """
     # Marian's positions are sines and do not learn.
     weights = [p for p in model.parameters() if p.requires_grad]
     exact = [torch.nn.Parameter(p.detach().clone()) for p in weights]
     averaged = [p.detach().clone() for p in exact]
-    model.to(torch.bfloat16).train()
+    model.to(half.DTYPE).train()
     optimizer = torch.optim.AdamW(
         exact, PEAK, betas=(0.9, 0.98), weight_decay=0.01, fused=True
     )

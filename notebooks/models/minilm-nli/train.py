@@ -48,7 +48,9 @@ else:
     import tomli as tomllib
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent.parent))
+sys.path[:0] = [str(HERE.parent.parent), str(HERE.parent)]
+
+import half
 
 from helpers.bases import base
 
@@ -315,7 +317,7 @@ def write_texts(work: Path) -> list[tuple[int, str]]:
         jobs = jobs[:WRITTEN]
         folder = base("SmolLM2-135M-Instruct")
         tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=half.DTYPE)
         news = "Write one short news item of two sentences, with names and places,"
         forms = [f"{news} about"] * 5 + [
             "Write one or two sentences that somebody posts online about",
@@ -378,7 +380,7 @@ class BiEncoder:
                 max_length=TOKENS,
                 return_tensors="pt",
             )
-            with torch.autocast("cpu", torch.bfloat16):
+            with half.autocast():
                 states = self.model(**inputs).last_hidden_state.float()
             mask = inputs["attention_mask"][..., None]
             out[rows] = normalize((states * mask).sum(1) / mask.sum(1), dim=1)
@@ -517,7 +519,7 @@ def logits_of(model, tokenizer, texts: list[str], sentences: list[str]):
         max_length=TOKENS + 24,
         return_tensors="pt",
     )
-    with torch.autocast("cpu", torch.bfloat16):
+    with half.autocast():
         return model(**inputs).logits.float()
 
 

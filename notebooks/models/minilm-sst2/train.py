@@ -37,7 +37,9 @@ from transformers import (
 )
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent.parent))
+sys.path[:0] = [str(HERE.parent.parent), str(HERE.parent)]
+
+import half
 
 from helpers.bases import base
 
@@ -129,7 +131,7 @@ def new_student() -> torch.nn.Module:
 
 
 def new_teacher() -> torch.nn.Module:
-    """Return SmolLM2 with a new head and an adapter, in bfloat16.
+    """Return SmolLM2 with a new head and an adapter, in bfloat16 where that is fast.
 
     Half precision trains three times as fast on a processor that has it built in;
     eager attention, because the fused one is slow backwards on a CPU.
@@ -137,7 +139,7 @@ def new_teacher() -> torch.nn.Module:
     model = AutoModelForSequenceClassification.from_pretrained(
         base("SmolLM2-135M-Instruct"),
         num_labels=2,
-        dtype=torch.bfloat16,
+        dtype=half.DTYPE,
         attn_implementation="eager",
     )
     projections = ["q", "k", "v", "o", "gate", "up", "down"]
@@ -234,7 +236,7 @@ def train(model, texts: Texts, held_out: Texts, epochs, lr, soft=None) -> None:
         model.train()
         for rows in texts.epoch():
             # The matrices of a float32 model are multiplied in half precision.
-            with torch.autocast("cpu", torch.bfloat16, weights[0].dtype.itemsize == 4):
+            with half.autocast(weights[0].dtype.itemsize == 4):
                 out = answers(model, texts.batch(rows, typed))
             labels = texts.labels[rows]
             loss = cross_entropy(out, labels, ignore_index=UNLABELLED)

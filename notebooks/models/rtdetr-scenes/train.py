@@ -35,8 +35,9 @@ from transformers import (
 )
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "scenes"))
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "scenes")]
 
+import half
 from eye import (
     SEED,
     WATCH,
@@ -98,8 +99,8 @@ def save(model: RTDetrForObjectDetection, folder: Path) -> None:
         if "model.backbone.model." in name and not learns(name):
             continue
         if "parametrizations.weight.original" not in name:
-            half = tensor.half() if tensor.is_floating_point() else tensor
-            own[name] = half.contiguous()
+            short = tensor.half() if tensor.is_floating_point() else tensor
+            own[name] = short.contiguous()
     model.config.save_pretrained(folder)
     RTDetrImageProcessorPil(
         size={"height": SIZE, "width": SIZE},
@@ -147,7 +148,7 @@ def train_eye(asked) -> None:
     remind(lesson, eye, asked.encoder)
 
     def lose(batch: dict) -> dict:
-        with torch.autocast("cpu", torch.bfloat16):
+        with half.autocast():
             last = eye(batch["pixels"]).feature_maps[-1]
         return {"loss": lesson(last, batch)}
 
@@ -171,7 +172,7 @@ def train_detector(asked) -> None:
 
     def lose(batch: dict) -> dict:
         maps.clear()
-        with torch.autocast("cpu", torch.bfloat16):
+        with half.autocast():
             found = model(batch["pixels"], labels=batch["labels"])
         own = lesson(maps[-1], batch)
         loss = found.loss.float() + LESSON * own

@@ -39,8 +39,9 @@ from transformers.audio_utils import mel_filter_bank
 
 HERE = Path(__file__).resolve().parent
 WORK = HERE.parent.parent.parent / "build" / HERE.name
-sys.path.insert(0, str(HERE))
+sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+import half
 import speech
 import text
 
@@ -336,7 +337,7 @@ def train_acoustic(data: Data, model: VitsModel) -> None:
     batches = data.batches()
 
     def losses(batch: dict) -> dict[str, torch.Tensor]:
-        with torch.autocast("cpu", torch.bfloat16):
+        with half.autocast():
             latents, logs, phonemes, there = latents_of(
                 model, heads, batch["ids"], batch["durations"]
             )
@@ -386,7 +387,7 @@ def pieces(data: Data, plan: dict, latents=None) -> tuple[torch.Tensor, torch.Te
 def train_decoder(data: Data, model: VitsModel) -> None:
     def loss_of(step: int) -> dict[str, torch.Tensor]:
         latents, waves = pieces(data, DECODER)
-        with torch.autocast("cpu", torch.bfloat16):
+        with half.autocast():
             made = model.decoder(latents).squeeze(1)
         return {"spectral": spectral_loss(made.float(), waves)}
 
@@ -424,7 +425,7 @@ def train_joint(data: Data, model: VitsModel) -> None:
 
     def loss_of(step: int) -> dict[str, torch.Tensor]:
         ins, waves = pieces(data, JOINT, latents)
-        with torch.autocast("cpu", torch.bfloat16):
+        with half.autocast():
             made = model.decoder(ins).squeeze(1)
         return {"spectral": spectral_loss(made.float(), waves)}
 

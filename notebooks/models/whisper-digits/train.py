@@ -37,14 +37,14 @@ from transformers import (
 )
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent.parent), str(HERE.parent / "vits-espeak")]
+MODELS = HERE.parent
+sys.path[:0] = [str(MODELS.parent), str(MODELS), str(MODELS / "vits-espeak")]
 
+import half
 from speech import Espeak
 
 from helpers.bases import base
 
-# A processor that cannot multiply in bfloat16 takes forty times as long in it.
-HALF = torch.ops.mkldnn._is_mkldnn_bf16_supported()
 SEED = 0
 RATE, SECONDS = 16_000, 2  # the longest clip lasts 1.3 s
 COPIES = 6  # of each recorded clip, each changed in another way
@@ -135,7 +135,7 @@ def states(model, extractor, waves: list[np.ndarray]) -> torch.Tensor:
     found = []
     for i in range(0, len(waves), 64):
         batch = extractor(waves[i : i + 64], sampling_rate=RATE, return_tensors="pt")
-        with torch.autocast("cpu", torch.bfloat16, enabled=HALF):
+        with half.autocast():
             output = model.encoder(batch.input_features, output_hidden_states=True)
         found.append(output.hidden_states[len(model.encoder.layers) - 1].half())
     return torch.cat(found)
@@ -172,7 +172,7 @@ def tune(tail: Tail, inputs, labels, weight) -> None:
         if step % (len(labels) // BATCH) == 0:
             order = torch.randperm(len(labels))
         at = order[step * BATCH % (len(labels) - BATCH + 1) :][:BATCH]
-        with torch.autocast("cpu", torch.bfloat16, enabled=HALF):
+        with half.autocast():
             logits = tail(inputs[at])
         losses = cross_entropy(
             logits.float(), labels[at], reduction="none", label_smoothing=0.1

@@ -1,0 +1,39 @@
+"""Proves that the recipes multiply in the numbers that this processor is fast in."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+MODELS = Path(__file__).resolve().parent.parent / "notebooks" / "models"
+sys.path.append(str(MODELS))
+
+import half
+
+
+def test_the_faster_numbers_are_taken(monkeypatch):
+    with half.autocast():
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == half.DTYPE
+    monkeypatch.setattr(half, "DTYPE", torch.bfloat16)
+    with half.autocast():
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
+    with half.autocast(False):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").is_file(), reason="no list of flags")
+def test_it_is_what_the_processor_says():
+    flags = set(Path("/proc/cpuinfo").read_text().split())
+    if flags & {"amx_bf16", "avx512_bf16"}:
+        assert half.DTYPE == torch.bfloat16
+    elif "avx2" in flags and "avx512f" not in flags:
+        assert half.DTYPE == torch.float32
+
+
+def test_no_recipe_decides_for_itself():
+    recipes = list(MODELS.glob("*/train.py"))
+    assert recipes
+    for recipe in recipes:
+        assert "torch.autocast(" not in recipe.read_text("utf-8"), recipe.parent.name
