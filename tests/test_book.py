@@ -11,10 +11,8 @@ import nbformat
 import pytest
 
 
-@pytest.fixture(scope="module")
-def pages(tmp_path_factory):
-    """The book of the committed notebooks, with the outputs that they hold."""
-    place = tmp_path_factory.mktemp("book")
+def rendered(place, paths):
+    """Render committed notebooks, with the outputs that they hold."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(execute, "BUILD", place)
 
@@ -24,8 +22,21 @@ def pages(tmp_path_factory):
             return True
 
         patch.setattr(execute, "run_all", as_stored)
-        assert execute.run(execute.series()) == 0
+        assert execute.run(paths) == 0
     return place / "book"
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """The book of all of them."""
+    return rendered(tmp_path_factory.mktemp("book"), execute.series())
+
+
+def test_a_part_of_the_series_has_pages_too(tmp_path):
+    some = execute.series()[2:3]
+    book = rendered(tmp_path, some)
+    assert (book / f"{some[0].stem}.html").is_file()
+    assert not (book / f"{execute.series()[0].stem}.html").exists()
 
 
 def test_every_notebook_has_a_page(pages):

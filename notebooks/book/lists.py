@@ -1,4 +1,4 @@
-"""Write every list that repeats: README's tables, the notebooks' badges and links.
+"""Write every list that repeats: tables of README and index, badges and links.
 
 Usage: lists.py [--check]. With --check nothing is written, and the exit status is 1
 where a file differs from what would be. Sources: the notebooks on disk,
@@ -94,10 +94,10 @@ def notebook_text(path: Path) -> str:
     return nbformat.writes(notebook) + "\n"
 
 
-def notebooks_table() -> str:
+def notebooks_table(folder: str) -> str:
     rows = ["| notebook | what you can do after it |", "|---|---|"]
     for path in chapters():
-        rows.append(f"| [{title(path)}](notebooks/{path.name}) | {promise(path)} |")
+        rows.append(f"| [{title(path)}]({folder}{path.name}) | {promise(path)} |")
     return "\n".join(rows)
 
 
@@ -127,7 +127,10 @@ def models_table() -> str:
     return "\n".join(rows)
 
 
-TABLES = {"notebooks": notebooks_table, "models": models_table}
+README = {
+    "notebooks": partial(notebooks_table, "notebooks/"),
+    "models": models_table,
+}
 
 
 def scores_table(name: str) -> str:
@@ -165,7 +168,9 @@ def wanted() -> dict[Path, str]:
         for name in catalogue()["embedded"]
     }
     pages = {path: notebook_text(path) for path in notebooks}
-    texts = {readme: TABLES} | cards
+    index = NOTEBOOKS / "book" / "index.md"
+    front = {"notebooks": partial(notebooks_table, "../")}
+    texts = {readme: README, index: front} | cards
     return {path: renewed(path, tables) for path, tables in texts.items()} | pages
 
 
