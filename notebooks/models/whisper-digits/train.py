@@ -6,8 +6,7 @@ instead of thirty (its first 100 positions), which makes it fifteen times faster
 speakers are few, so each clip is heard in several speeds, loudnesses and noises, and
 espeak-ng's voices say the digits too: English ones, and those of nine other languages,
 which read them with an accent. To choose the settings, two of the four speakers were
-held out in turn, all six ways; the model here has learned from all four. A linear head
-alone, without the layer, reached 0.933 on the speakers held out.
+held out in turn, all six ways; the model here has learned from all four.
 
     python train.py --data FOLDER [--check]     FOLDER holds fsdd/; --check holds out
 
