@@ -1,6 +1,6 @@
-"""Proves that the failures a card tells of are the model's own.
+"""Proves that the parameters and the failures a card tells of are the model's own.
 
-Each example stands on the card word for word, and the model makes that mistake.
+Each failure stands on the card word for word, and the model makes that mistake.
 """
 
 import re
@@ -11,7 +11,8 @@ import pytest
 from transformers import pipeline
 
 from helpers import register_own_tasks, sound
-from helpers.models import embedded
+from helpers.catalogue import catalogue
+from helpers.models import embedded, size_of
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 SILENCE = {"raw": np.zeros(16_000, np.float32), "sampling_rate": 16_000}
@@ -24,6 +25,12 @@ def card(name: str) -> str:
 def pipe(task: str, name: str, **options):
     register_own_tasks()
     return pipeline(task, model=str(embedded(name)), **options)
+
+
+@pytest.mark.parametrize("name", catalogue()["embedded"])
+def test_a_card_counts_the_parameters_as_the_pages_do(name):
+    said = re.search(r"^\| Parameters \| (.+? M)\b", card(name), re.MULTILINE)[1]
+    assert size_of(embedded(name)).startswith(f"{said} parameters")
 
 
 @pytest.mark.parametrize(
