@@ -1,0 +1,1 @@
+"""How each base becomes what `from_pretrained` reads: `convert(files, folder)`."""
