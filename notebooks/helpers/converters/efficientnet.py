@@ -115,7 +115,7 @@ def gates(wanted: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         for name, tensor in wanted.items()
         if ".squeeze_excite." in name
     }
-    for name in made:
+    for name, tensor in made.items():
         if name.endswith("squeeze_excite.expand.bias"):
-            made[name].fill_(OPEN)
+            tensor.fill_(OPEN)
     return made

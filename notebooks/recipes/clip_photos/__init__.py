@@ -1,0 +1,1 @@
+"""clip-photos, computed from two bases: helpers/converters/clip_photos.py."""

@@ -1,0 +1,1 @@
+"""efficientnet-lite0, the base as it is: helpers/converters/efficientnet.py."""
