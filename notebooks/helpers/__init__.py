@@ -8,6 +8,7 @@ from .audio import sound
 from .exercises import check, hint, quiz
 from .figures import plot_sentiment
 from .models import files_of, model_for, register_own_tasks
+from .photographs import photograph
 from .session import setup
 from .widgets import explore
 
@@ -17,6 +18,7 @@ __all__ = [
     "files_of",
     "hint",
     "model_for",
+    "photograph",
     "plot_sentiment",
     "quiz",
     "register_own_tasks",

@@ -73,11 +73,12 @@ def draw(path: Path) -> None:
         part = photograph.path.parent.name
         axis.set_title(f"{part}/{photograph.path.stem}", fontsize=9)
         for at, (row, right) in enumerate(said):
-            axis.text(
-                0,
-                -0.1 - 0.085 * at - 0.03 * (at > 4),
+            axis.annotate(
                 f"{row['label'][:34]} {row['score']:.2f}",
-                transform=axis.transAxes,
+                (0, 0),
+                (0, -12 - 11 * at - 3 * (at > 4)),
+                xycoords="axes fraction",
+                textcoords="offset points",
                 weight="bold" if right else "normal",
                 fontsize=9,
             )
