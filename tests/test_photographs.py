@@ -21,7 +21,7 @@ from torch.nn.functional import conv2d, layer_norm, linear, normalize, pad, relu
 from transformers import AutoModel, AutoTokenizer, pipeline
 
 from helpers import bases, model_for, photograph
-from helpers.catalogue import catalogue
+from helpers.catalogue import MODELS, catalogue
 from helpers.errors import FetchError, HelperError
 from recipes.datasets.photographs import LABELS, PARTS, photographs
 
@@ -199,6 +199,48 @@ def test_a_photograph_lies_where_its_names_lie(classify, choose):
     told = choose.model.get_text_features(**inputs).pooler_output
     wanted = normalize(sentence_vectors(texts) - mean, dim=-1)
     assert ((normalize(told, dim=-1) * wanted).sum(-1) > 0.9999).all()
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("pages/raccoon.jpg", "badger"),
+        ("test/windmills.jpg", "pier"),
+        ("pages/poodles.jpg", "Sussex Spaniel"),
+        ("pages/room.jpg", "drum"),
+        ("test/flock.jpg", "wild boar"),
+    ],
+)
+def test_the_classifier_fails_as_its_card_says(file, said, classify):
+    assert classify(located(file))[0]["label"] == said
+    assert f'"{said}"' in card("efficientnet-lite0")
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("test/hedgehog.jpg", "food"),
+        ("test/igloo.jpg", "mountain landscape"),
+        ("test/scarlet-macaw.jpg", "fish"),
+        ("test/komodo.jpg", "fish"),
+        ("pages/stars.jpg", "fish"),
+    ],
+)
+def test_the_dual_encoder_fails_as_its_card_says(file, said, choose):
+    first = choose(located(file), candidate_labels=LABELS)[0]
+    assert first["label"] == said
+    assert f'"{said}"' in card("clip-photos")
+    if "stars" in file:
+        assert f'"fish", with {first["score"]:.2f}' in card("clip-photos")
+
+
+def located(file: str) -> str:
+    part, name = file.split("/")
+    return str(PARTS[part] / name)
+
+
+def card(name: str) -> str:
+    return (MODELS / name / "README.md").read_text("utf-8")
 
 
 def test_features_of_a_photograph_come_from_the_library_s_pipeline(classify):

@@ -109,10 +109,14 @@ def models_table() -> str:
         "|---|---|---|---|---|",
     ]
     for name, spec in table["embedded"].items():
-        tasks = [
-            task for task, entry in table["tasks"].items() if entry["embedded"] == name
-        ]
-        hub = table["tasks"][tasks[0]]["hub"]
+        answers = {}  # the tasks of this model, with the Hub model of each
+        for task, entry in table["tasks"].items():
+            kinds = {k: row for k, row in entry.items() if isinstance(row, dict)}
+            for kind, row in {None: entry, **kinds}.items():
+                if row["embedded"] == name:
+                    answers[f"{task} ({kind})" if kind else task] = row["hub"]
+        tasks = list(answers)
+        hub = answers[tasks[0]]
         full = table["hub"][hub]
         card = f"notebooks/models/{name}/README.md"
         measured = spec["scores"][0]["text"] if spec["scores"] else ""
