@@ -44,13 +44,13 @@ STAGES = [
 @pytest.fixture(scope="module")
 def classify():
     task = "image-classification"
-    return pipeline(task, **model_for(task), device="cpu")
+    return pipeline(task, model_for(task)["model"], device="cpu")
 
 
 @pytest.fixture(scope="module")
 def choose():
     task = "zero-shot-image-classification"
-    return pipeline(task, **model_for(task), device="cpu")
+    return pipeline(task, model_for(task)["model"], device="cpu")
 
 
 # --- the conversion ---------------------------------------------------------------
@@ -245,7 +245,7 @@ def card(name: str) -> str:
 
 def test_features_of_a_photograph_come_from_the_library_s_pipeline(classify):
     task = "image-feature-extraction"
-    extract = pipeline(task, **model_for(task), device="cpu", pool=True)
+    extract = pipeline(task, model_for(task)["model"], device="cpu", pool=True)
     cat, kitten, hammer = (
         normalize(torch.tensor(extract(str(path))[0]), dim=0)
         for path in (

@@ -115,7 +115,7 @@ def _put_together(name: str, spec: dict) -> Path:
     module = importlib.import_module(f".converters.{spec['converter']}", __package__)
     # What goes in decides the key: the bases, and what turns them into this model.
     bases = catalogue()["bases"]
-    inputs = [bases[part]["file_sha256"] for part in spec["made_of"]]
+    inputs = [bases[part["base"]]["file_sha256"] for part in spec["parts"]]
     inputs += [str(CONVERSION), str(module.VERSION)]
     key = hashlib.sha256("".join(inputs).encode()).hexdigest()[:12]
     return stored(f"models/{name}-{key}", module.build)
