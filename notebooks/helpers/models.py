@@ -48,14 +48,13 @@ def model_for(task: str, kind: str | None = None) -> dict[str, str]:
             f"Expected one of: {', '.join(sorted(tasks))}."
         )
     entry = tasks[task]
-    if kind is not None:
-        kinds = [name for name, row in entry.items() if isinstance(row, dict)]
-        if kind not in kinds:
-            raise HelperError(
-                f"There is no model for the task {task!r} of the kind {kind!r}. "
-                f"Expected {' or '.join([*map(repr, kinds), 'no kind'])}."
-            )
-        entry = entry[kind]
+    kinds = {None: entry} | {k: row for k, row in entry.items() if type(row) is dict}
+    if kind not in kinds:
+        raise HelperError(
+            f"There is no model for the task {task!r} of the kind {kind!r}. "
+            f"Expected one of: {', '.join(map(repr, kinds))}."
+        )
+    entry = kinds[kind]
     hub = entry["hub"]
     if mode() == "hub":
         from .hub import hub_model
