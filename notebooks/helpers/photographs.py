@@ -23,17 +23,18 @@ def photograph(source: str | Path | bytes) -> Image.Image:
     the first picture. Raises HelperError where it cannot be read: no such file, not a
     picture, one of a kind that Pillow does not know, cut off, or too large.
     """
-    name, data = "The upload", source
+    name = "The upload" if isinstance(source, bytes) else Path(source).name
     try:
-        if not isinstance(source, bytes):
-            name, data = Path(source).name, Path(source).read_bytes()
+        data = source if isinstance(source, bytes) else Path(source).read_bytes()
         with Image.open(BytesIO(data)) as opened:
             return _eight_bits(ImageOps.exif_transpose(opened)).convert("RGB")
     except UnidentifiedImageError:
         heic = data[4:10] in (b"ftyphe", b"ftypmi")  # how such a file begins
         why = "it is HEIC, which Pillow does not know" if heic else "it is no picture"
-    except (OSError, Image.DecompressionBombError) as error:
-        why = getattr(error, "strerror", None) or str(error).split(" (")[0]
+    except Image.DecompressionBombError:
+        why = "it has too many pixels"
+    except OSError as error:
+        why = error.strerror or str(error).split(" (")[0]
     raise HelperError(
         f"{name} cannot be read: {why}. Expected a whole picture, such as JPEG or PNG."
     )
