@@ -490,7 +490,7 @@ def test_a_photograph_that_is_not_there_is_said(tmp_path, seen):
 
 
 def test_a_picture_of_too_many_pixels_is_refused(monkeypatch, tmp_path):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     ImageOps.grayscale(espresso()).save(tmp_path / "huge.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(HelperError, match=r"^huge\.png.*too many pixels"):
         photograph(tmp_path / "huge.png")
