@@ -21,19 +21,20 @@ sys.path.insert(0, str(NOTEBOOKS / "models" / "pictures"))
 
 @pytest.fixture(scope="module")
 def classify():
-    return pipeline("image-classification", **model_for("image-classification"))
+    task = "image-classification"
+    return pipeline(task, **model_for(task, "drawings"))
 
 
 @pytest.fixture(scope="module")
 def choose():
     task = "zero-shot-image-classification"
-    return pipeline(task, **model_for(task))
+    return pipeline(task, **model_for(task, "drawings"))
 
 
 @pytest.fixture(scope="module")
 def embed():
     task = "image-feature-extraction"
-    return pipeline(task, **model_for(task))
+    return pipeline(task, **model_for(task, "drawings"))
 
 
 @pytest.fixture(scope="module")
