@@ -105,7 +105,7 @@ def test_contrastive_search_wants_code_from_the_hub(tiny):
 
 @pytest.fixture(scope="module")
 def fast():
-    return importlib.import_module("data.speed.fast")
+    return importlib.import_module("experiments.int8_generation")
 
 
 def test_the_fast_loop_writes_what_generate_writes(tiny, fast):
