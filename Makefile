@@ -1,6 +1,6 @@
 # Thin calls: notebooks/book/bootstrap.py does the work, and does it without make too.
 # `make` lists the targets. PYTHON chooses the Python that .venv is made from,
-# NOTEBOOKS=... some notebooks for run and update, DATA=... the data for scores.
+# NOTEBOOKS=... some notebooks for run and update, DATA=... the folder of sets for scores.
 PYTHON ?= python3
 TARGETS := setup run lab check smoke test nightly scores bench lint update lists lock clean
 

@@ -28,20 +28,26 @@ OLDEST_UV = (0, 9)  # the first that knows all the options used here
 DISK_GB = 5  # packages 2 GB, models 0.6 GB, and room to unpack them
 LOG = os.path.join("build", "setup.log")
 
-PYTEST = ["-m", "pytest"]
-PARALLEL = ["-n", "2", "--dist", "loadscope", "--no-loadscope-reorder"]
+# A step of a command: the folder to be in and the arguments of .venv's Python.
+PYTEST = ["-m", "pytest", "-n", "2", "--dist", "loadscope", "--no-loadscope-reorder"]
 LINT = [
-    ["-m", "ruff", "check", "."],
-    ["-m", "ruff", "format", "--check", "--exclude", "*.ipynb", "."],
-    ["-m", "ruff", "format", "--check", "--line-length", "79"]
-    + ["notebooks/*.ipynb", "notebooks/*/*.ipynb"],
-    ["-m", "codespell_lib"],
+    (".", ["-m", "ruff", "check", "."]),
+    (".", ["-m", "ruff", "format", "--check", "--exclude", "*.ipynb", "."]),
+    (
+        ".",
+        ["-m", "ruff", "format", "--check", "--line-length", "79"]
+        + ["notebooks/*.ipynb", "notebooks/*/*.ipynb"],
+    ),
+    (".", ["-m", "codespell_lib"]),
 ]
 QUICK = ["tests/test_hygiene.py", "tests/test_setup.py", "tests/test_store.py"]
 QUICK += ["tests/test_book.py", "tests/test_suite.py"]
-SCORES = ["notebooks/book/scores.py"]
-# What each command does, the arguments of .venv's Python in turn, and whether the
-# models must be ready. What follows the command goes to its last step.
+SCORES = ("notebooks", ["-m", "recipes", "score"])
+RENEW = ["-m", "uv", "pip", "compile", "--quiet", "--universal", "--no-annotate"]
+RENEW += ["--python-version", "{}.{}".format(*OLDEST), "--output-file", LOCK]
+RENEW += ["--custom-compile-command", "make lock", "--upgrade", REQUIREMENTS]
+# What each command does, its steps, and whether the models must be ready. What
+# follows the command on the command line goes to its last step.
 COMMANDS = {
     "setup": (
         "make .venv with the exact packages and fetch the models; once",
@@ -50,53 +56,44 @@ COMMANDS = {
     ),
     "run": (
         "execute every notebook and render the pages, build/book/index.html",
-        [["notebooks/book/execute.py", "run"]],
+        [("notebooks", ["-m", "book.execute", "run"])],
         True,
     ),
     "lab": (
         "open the notebooks in JupyterLab",
-        [["-m", "jupyterlab", "--notebook-dir", "notebooks"]],
+        [(".", ["-m", "jupyterlab", "--notebook-dir", "notebooks"])],
         True,
     ),
     "check": (
         "lint, hygiene and unit tests, in a minute",
-        LINT + [PYTEST + PARALLEL + QUICK],
+        LINT + [(".", PYTEST + QUICK)],
         True,
     ),
     "smoke": (
         "every cell of every chapter, outputs compared",
-        [PYTEST + PARALLEL + ["notebooks/[0-9]*.ipynb"]],
+        [(".", PYTEST + ["notebooks/[0-9]*.ipynb"])],
         True,
     ),
-    "test": (
-        "run the whole test suite, two files at a time",
-        [PYTEST + PARALLEL],
-        True,
-    ),
-    "nightly": ("the scores, then the whole suite", [SCORES, PYTEST + PARALLEL], True),
+    "test": ("run the whole test suite, two files at a time", [(".", PYTEST)], True),
+    "nightly": ("the scores, then the whole suite", [SCORES, (".", PYTEST)], True),
     "scores": ("measure every model card again (--data for more sets)", [SCORES], True),
-    "bench": ("print what the series costs, as ratios", [["tests/bench.py"]], True),
+    "bench": (
+        "print what the series costs, as ratios",
+        [(".", ["tests/bench.py"])],
+        True,
+    ),
     "lint": ("check code, notebooks and spelling", LINT, False),
     "update": (
         "execute the notebooks in place, outputs clean",
-        [["notebooks/book/execute.py", "update"]],
+        [("notebooks", ["-m", "book.execute", "update"])],
         True,
     ),
     "lists": (
         "write the generated tables, badges and links",
-        [["notebooks/book/lists.py"]],
+        [("notebooks", ["-m", "book.sync_generated"])],
         False,
     ),
-    "lock": (
-        "renew constraints.txt from the ranges",
-        [
-            ["-m", "uv", "pip", "compile", "--quiet", "--universal", "--upgrade"]
-            + ["--python-version", "{}.{}".format(*OLDEST), "--no-annotate"]
-            + ["--custom-compile-command", "make lock", "--output-file", LOCK]
-            + [REQUIREMENTS]
-        ],
-        False,
-    ),
+    "lock": ("renew constraints.txt from the ranges", [(".", RENEW)], False),
     "clean": ("delete .venv and build/; the cached models stay", [], False),
 }
 ALONE = ("run", "update")  # two at once in one folder would write the same files
@@ -550,14 +547,15 @@ def clean(venv):
 
 
 def steps(name, rest):
-    """Return the arguments of Python for each step of a command, patterns of file
-    names filled in, since no shell does it; `rest` goes to the last step."""
-    whole = [list(step) for step in COMMANDS[name][1]]
-    whole[-1:] = [step + rest for step in whole[-1:]]
-    for step in whole:
-        for at, word in reversed(list(enumerate(step))):
+    """Return the steps of a command, patterns of file names filled in, since no shell
+    does it; `rest` goes to the last one."""
+    whole = [(folder, list(words)) for folder, words in COMMANDS[name][1]]
+    for _, words in whole[-1:]:
+        words += rest
+    for _, words in whole:
+        for at, word in reversed(list(enumerate(words))):
             if word.endswith("*.ipynb") and "/" in word:
-                step[at : at + 1] = sorted(glob.glob(word))
+                words[at : at + 1] = sorted(glob.glob(word))
     return whole
 
 
@@ -572,8 +570,8 @@ def do(name, venv, rest):
     set_up(venv, models=COMMANDS[name][2])
     running = call_in_front if name == "lab" else call
     with alone(name) if name in ALONE else open(os.devnull):
-        for step in steps(name, rest):
-            status = running([inside(venv, "python")] + step)
+        for folder, words in steps(name, rest):
+            status = running([inside(venv, "python")] + words, cwd=folder)
             if status:
                 return status
     return 0
@@ -602,9 +600,11 @@ def main():
     for sign in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, sign):
             signal.signal(getattr(signal, sign), interrupt)
+    # Files are named from where the user is, and the steps run elsewhere.
+    rest = [os.path.abspath(w) if os.path.exists(w) else w for w in chosen.rest]
     os.chdir(ROOT)
     try:
-        return do(name, chosen.venv, chosen.rest)
+        return do(name, chosen.venv, rest)
     except OSError as error:
         stop(f"{error.strerror or error}: {error.filename or chosen.venv}")
     except KeyboardInterrupt:
