@@ -173,12 +173,16 @@ def end(process):
 
 
 def alive(pid):
-    """Return whether a process is there."""
+    """Return whether a process is there and at work."""
     try:
         os.kill(pid, 0)
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # A zombie has ended; whoever has to take notice of that is not we.
+            return file.read().rpartition(b")")[2].split()[0] != b"Z"
+    except FileNotFoundError:
+        return not os.path.isdir("/proc/self")
     except OSError:
         return False
-    return True
 
 
 def call(command, **options):
@@ -210,11 +214,16 @@ def call_in_front(command, **options):
     return process.wait()
 
 
+def open_log():
+    """Open the log to add to it; a path may hold what no encoding knows."""
+    return open(LOG, "a", encoding="utf-8", errors="backslashreplace")
+
+
 def logged(command, doing, env, retry=()):
     """Run a command with its output in the log; stop with one line if it fails."""
     start = time.time()
     say(f"setup: {doing} ... ", end="")
-    with open(LOG, "a", encoding="utf-8") as file:
+    with open_log() as file:
         for attempt in (list(command), list(command) + list(retry)):
             file.write("\n$ {}\n".format(" ".join(attempt)))
             file.flush()
@@ -486,7 +495,7 @@ def answer(command, env):
     both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     done = subprocess.run(command, cwd=ROOT, env=env, check=False, **both)
     said = done.stdout.decode("utf-8", "replace")
-    with open(LOG, "a", encoding="utf-8") as file:
+    with open_log() as file:
         file.write("\n$ {}\n{}".format(" ".join(command), said))
     return "" if done.returncode else said
 
