@@ -34,7 +34,7 @@ def classifier():
 def test_model_for_names_a_folder_in_one_line(task, capsys):
     chosen = model_for(task)
     said = capsys.readouterr().out
-    assert set(chosen) == {"model"}
+    assert set(chosen) == {"model", "device"}
     assert (Path(chosen["model"]) / "model.safetensors").is_file()
     assert said.count("\n") == 1
     entry = catalogue()["tasks"][task]
@@ -71,8 +71,37 @@ def test_a_notebook_shows_a_helper_error_as_one_line():
     assert lines[0].startswith("HelperError: There is no model for the task 'nope'")
 
 
+@pytest.mark.parametrize(
+    ("models_in", "asked", "found", "expected"),
+    [
+        ("embedded", None, None, "cpu"),
+        ("embedded", None, "cuda", "cpu"),
+        ("embedded", "auto", "mps", "mps"),
+        ("embedded", "cuda", "cuda", "cuda"),
+        ("hub", None, "cuda", "cuda"),
+        ("hub", None, None, "cpu"),
+        ("hub", "cpu", "mps", "cpu"),
+    ],
+)
+def test_the_device_is_chosen(models_in, asked, found, expected, monkeypatch):
+    accelerator = torch.device(found) if found else None
+    monkeypatch.setattr(
+        torch.accelerator, "current_accelerator", lambda check_available: accelerator
+    )
+    monkeypatch.setenv("MODELS", models_in)
+    monkeypatch.setenv("DEVICE", asked or "")
+    assert session.device() == expected
+
+
+def test_a_device_that_is_not_there_is_refused(monkeypatch, seen):
+    monkeypatch.setenv("DEVICE", "cuda:7")
+    with pytest.raises(HelperError, match="Expected one of: cpu") as caught:
+        session.device()
+    seen("DEVICE=cuda:7", caught.value)
+
+
 def test_files_of_lists_what_is_loaded():
-    files = dict(files_of(**model_for("sentiment-analysis")))
+    files = dict(files_of(model_for("sentiment-analysis")["model"]))
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(files)
     assert "manifest.json" not in files
 

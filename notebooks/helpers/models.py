@@ -14,7 +14,7 @@ from pathlib import Path
 from .bases import base, base_key, quiet
 from .catalogue import MODELS, catalogue
 from .errors import HelperError
-from .session import mode
+from .session import device, mode
 from .store import MANIFEST, sha256, stored
 
 # Whisper's `generate` calls the library in a way that the library prints a notice for.
@@ -30,8 +30,8 @@ def model_for(task: str) -> dict[str, str]:
     about it: `pipeline(task, **model_for(task))`.
 
     Embedded mode gives `model`, a local folder; hub mode gives `model`, an id on the
-    Hub, and `revision`. The same arguments serve `AutoModel….from_pretrained`, with
-    the model first: see notebook 01.
+    Hub, and `revision`; both give `device`, see `session.device`. `model` and
+    `revision` serve `AutoModel….from_pretrained` too: see notebook 01.
 
     Raises HelperError for a task that the catalogue does not have, FetchError where
     a file cannot be had, CacheError where the cache folder cannot be written.
@@ -50,11 +50,11 @@ def model_for(task: str) -> dict[str, str]:
         spec = catalogue()["hub"][hub]
         size = f"{spec['parameters'] / 1e6:.1f} M parameters, {spec['mb']} MB"
         print(f"{task}: {hub} at {spec['revision'][:7]} ({size})")
-        return chosen
+        return chosen | {"device": device()}
     name = tasks[task]["embedded"]
     folder = embedded(name)
     print(f"{task}: {name} ({size_of(folder)}), stands in for {hub.split('/')[-1]}")
-    return {"model": str(folder)}
+    return {"model": str(folder), "device": device()}
 
 
 def register_own_tasks() -> None:
