@@ -115,6 +115,20 @@ def execute(path: Path) -> tuple[nbformat.NotebookNode, float, float]:
     return notebook, time.monotonic() - start, memory.gb
 
 
+def lost_pictures(path: Path, executed: nbformat.NotebookNode) -> str:
+    """Return which cell shows fewer pictures than are stored in the notebook."""
+
+    def pictures(cell) -> int:
+        return sum("image/png" in output.get("data", {}) for output in cell.outputs)
+
+    stored = nbformat.read(path, as_version=4)
+    then = {c.id: pictures(c) for c in stored.cells if c.cell_type == "code"}
+    for cell in executed.cells:
+        if cell.cell_type == "code" and pictures(cell) < then[cell.id]:
+            return f"cell {cell.id} shows {pictures(cell)} of {then[cell.id]} pictures"
+    return ""
+
+
 def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Drop what differs from run to run or machine to machine; refuse widgets."""
     notebook.metadata = nbformat.from_dict(
@@ -166,6 +180,8 @@ def run_all(paths: list[Path], finished) -> bool:
         name = path.relative_to(NOTEBOOKS)
         try:
             notebook, seconds, gb = execute(path)
+            if short := lost_pictures(path, notebook):
+                raise Failure(f"{name}: {short}")
             finished(path, clean(notebook))
         except Failure as failure:
             print(f"FAILED {failure}", file=sys.stderr, flush=True)
