@@ -76,7 +76,8 @@ class OneTokenLinear(Int8Linear):
 
 
 def to_int8(model, kind=Int8Linear):
-    """Return a copy of a model on the CPU, every linear layer in int8, of a kind above."""
+    """Return a copy of a model, on the CPU, with every linear layer in int8, of a kind
+    above."""
     # The table of embeddings shares the last layer's weights, and stays as it is.
     small = copy.deepcopy(model).cpu()
     for name, module in list(small.named_modules()):
