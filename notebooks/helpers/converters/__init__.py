@@ -1,1 +1,5 @@
-"""How each base becomes what `from_pretrained` reads: `convert(files, folder)`."""
+"""How each base is brought to the library's format.
+
+A module for each, with `convert(files, folder)`: from the unpacked package to what
+`from_pretrained` reads.
+"""
