@@ -22,7 +22,6 @@ from recipes import module_of, scores
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 FIELDS = {
     "converter",
-    "converter",
     "about",
     "base",
     "parts",

@@ -153,7 +153,12 @@ def recipes_table() -> str:
             return
         done.append(name)
         spec, recipe = table["embedded"][name], module_of(name)
-        tasks = [task for task, row in table["tasks"].items() if name in row.values()]
+        tasks = [
+            task if kind is None else f"{task} ({kind})"
+            for task, row in table["tasks"].items()
+            for kind, chosen in [(None, row), *row.items()]
+            if isinstance(chosen, dict) and chosen["embedded"] == name
+        ]
         needs = getattr(importlib.import_module(recipe), "NEEDS", ())
         made = [part.get("base", part.get("model")) for part in parts]
         how = f"[recipe](../{recipe.replace('.', '/')})"

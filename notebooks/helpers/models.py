@@ -12,7 +12,6 @@ import logging
 import math
 from pathlib import Path
 from types import ModuleType
-from types import ModuleType
 
 from .bases import base, base_key, quiet
 from .catalogue import MODELS, catalogue
@@ -94,16 +93,7 @@ def embedded(name: str) -> Path:
         return base(spec["base"])
     if module := _converter(spec):
         return stored(f"models/{name}-{_key(name)}", module.build)
-    if module := _converter(spec):
-        return stored(f"models/{name}-{_key(name)}", module.build)
     return stored(f"models/{name}-{_key(name)}", lambda to: _assemble(name, to))
-
-
-def _converter(spec: dict) -> ModuleType | None:
-    """Return the module that computes a model from its parts, where one does."""
-    if converter := spec.get("converter"):
-        return importlib.import_module(f".converters.{converter}", __package__)
-    return None
 
 
 def _converter(spec: dict) -> ModuleType | None:
@@ -131,8 +121,6 @@ def _key(name: str) -> str:
         return base_key(spec["base"])
     how = [spec.get(field) for field in ("parts", "padded", "tokens")]
     inputs = [str(ASSEMBLY), json.dumps(how)]
-    if module := _converter(spec):
-        inputs.append(str(module.VERSION))
     if module := _converter(spec):
         inputs.append(str(module.VERSION))
     for part in spec.get("parts", []):
