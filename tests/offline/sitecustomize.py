@@ -39,3 +39,9 @@ def guarded_getaddrinfo(host, *args, **kwargs):
 if not os.environ.get("LEARN_TRANSFORMERS_NETWORK"):
     socket.socket.connect = guarded_connect
     socket.getaddrinfo = guarded_getaddrinfo
+
+if os.environ.get("PRETEND_ACCELERATOR"):
+    # tests/accelerator is on PYTHONPATH too: the first `import torch` finds a device.
+    import pretend_accelerator
+
+    pretend_accelerator.install()

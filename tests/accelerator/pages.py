@@ -1,0 +1,118 @@
+"""Run a notebook on an accelerator, past its failures, and say which cells failed.
+
+Where torch finds an accelerator, the notebook runs on that; elsewhere the kernel gets
+the one that `pretend_accelerator` pretends.
+
+Usage: python tests/accelerator/pages.py NOTEBOOK ...
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+
+HERE = Path(__file__).resolve().parent
+CELL_SECONDS = 300
+# What the kernels are told beside the environment of the suite: the models belong on
+# the accelerator, and nobody is there to watch a bar.
+KERNEL = {
+    "DEVICE": "auto",
+    "LEARN_TRANSFORMERS_STATIC": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TQDM_DISABLE": "1",
+    "JUPYTER_PREFER_ENV_PATH": "1",
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+}
+
+
+@dataclass(frozen=True)
+class FailedCell:
+    """A cell that raised: its id, the error's name, and the first line of it."""
+
+    id: str
+    error: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.id}: {self.error}: {self.message}"
+
+    @property
+    def mixes_devices(self) -> bool:
+        """Whether it failed of a device, not of an earlier cell's failure."""
+        says = ("on the same device", "device type tensor to numpy", "should be either")
+        return any(words in self.message for words in says)
+
+
+def environment(pretend: bool) -> dict[str, str]:
+    """Return the environment of a kernel, with a pretended accelerator or without."""
+    made = os.environ | KERNEL
+    if pretend:
+        folders = [str(HERE), str(HERE.parent / "offline")]
+        folders += [made["PYTHONPATH"]] if made.get("PYTHONPATH") else []
+        made["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(folders))
+        made["PRETEND_ACCELERATOR"] = "1"
+    return made
+
+
+def failed_cells(path: Path, pretend: bool) -> list[FailedCell]:
+    """Run all cells of a notebook in its folder; return those that raised an error.
+
+    A cell tagged `raises-exception` or `nbval-raises-exception` is meant to.
+    Raises TimeoutError where a cell does not end in CELL_SECONDS, and RuntimeError
+    where the kernel dies; both name the cell.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(
+        notebook,
+        timeout=CELL_SECONDS,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(path.parent)}},
+        allow_errors=True,
+    )
+    failed = []
+    with client.setup_kernel(env=environment(pretend)):
+        for index, cell in enumerate(notebook.cells):
+            if cell.cell_type != "code":
+                continue
+            try:
+                client.execute_cell(cell, index)
+            except CellTimeoutError as error:
+                text = f"{path.name}, {cell.id}: no end after {CELL_SECONDS} s"
+                raise TimeoutError(text) from error
+            except DeadKernelError as error:
+                raise RuntimeError(f"{path.name}, {cell.id}: a dead kernel") from error
+            tags = cell.metadata.get("tags", [])
+            if any(tag.endswith("raises-exception") for tag in tags):
+                continue
+            for output in cell.outputs:
+                if output.output_type == "error":
+                    line = (output.evalue.splitlines() or [""])[0]
+                    failed.append(FailedCell(cell.id, output.ename, line))
+    return failed
+
+
+def main(paths: list[str]) -> int:
+    """Print the cells that fail, notebook by notebook; return how many there are."""
+    import torch
+
+    pretend, total = not torch.accelerator.is_available(), 0
+    for path in map(Path, paths):
+        start = time.monotonic()
+        failed = failed_cells(path.resolve(), pretend)
+        total += len(failed)
+        print(f"{path.name}: {len(failed)} failed, {time.monotonic() - start:.0f} s")
+        for cell in failed:
+            print(f"  {'device' if cell.mixes_devices else 'other '}  {cell}")
+        sys.stdout.flush()
+    return total
+
+
+if __name__ == "__main__":
+    sys.exit(min(main(sys.argv[1:]), 100))
