@@ -6,7 +6,8 @@ nothing is imported here: a hook waits until somebody else imports torch.
 
 The library's `pipeline()` looks for a list of known makers and has no public way to
 add one, so `Pipeline.__init__` is told the device where its caller named none. The
-Trainer's device has a public way: accelerate's variable ACCELERATE_TORCH_DEVICE.
+Trainer has a public way, accelerate's variable ACCELERATE_TORCH_DEVICE; only that it
+lets a Trainer with `use_cpu` go to the device too, which is put right.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Callable
 from importlib.abc import Loader, MetaPathFinder
 from types import ModuleType
 
-VARIABLE = "PRETEND_ACCELERATOR"
+TRAINER = "ACCELERATE_TORCH_DEVICE"  # what accelerate calls it
 
 
 def _with_torch(module: ModuleType) -> None:
@@ -27,7 +28,7 @@ def _with_torch(module: ModuleType) -> None:
     import pretend_device
 
     pretend_device.register()
-    os.environ["ACCELERATE_TORCH_DEVICE"] = str(pretend_device.DEVICE)
+    os.environ[TRAINER] = str(pretend_device.DEVICE)
 
 
 def _with_pipelines(module: ModuleType) -> None:
@@ -47,8 +48,25 @@ def _with_pipelines(module: ModuleType) -> None:
     module.Pipeline.__init__ = init
 
 
+def _with_accelerate(module: ModuleType) -> None:
+    """Let `cpu=True` win over the variable, as it wins over CUDA."""
+    first = module.PartialState.__init__
+
+    @functools.wraps(first)
+    def init(self, cpu=False, **kwargs):
+        named = os.environ.pop(TRAINER, None) if cpu else None
+        try:
+            first(self, cpu, **kwargs)
+        finally:
+            if named:
+                os.environ[TRAINER] = named
+
+    module.PartialState.__init__ = init
+
+
 AFTER: dict[str, Callable[[ModuleType], None]] = {
     "torch": _with_torch,
+    "accelerate.state": _with_accelerate,
     "transformers.pipelines.base": _with_pipelines,
 }
 

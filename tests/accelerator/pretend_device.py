@@ -22,6 +22,7 @@ This module needs torch; `pretend_accelerator` imports it when torch is imported
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -157,55 +158,68 @@ def _is_parameter(tensor: torch.Tensor) -> bool:
 
 # --- one operation ---------------------------------------------------------------
 
-_PLANS: dict[Any, tuple[Callable | None, bool, bool, bool]] = {}
+
+class Plan:
+    """What there is to know about an operation before it runs; made once for each."""
+
+    def __init__(self, func) -> None:
+        # May its tensors lie on different devices? None: yes, anywhere.
+        self.check: Callable | None = _check_all
+        if func in ANY_DEVICE:
+            self.check = None
+        elif func in INDEXING:
+            self.check = _check_indexing
+        elif func in SCALAR_AT:
+            self.check = _check_scalar_at
+        elif torch.Tag.pointwise in func.tags:
+            self.check = _check_pointwise
+        # Is it made of other operations, which are to be looked at one by one?
+        self.composite = torch._C._dispatch_has_kernel_for_dispatch_key(
+            func.name(), DispatchKey.CompositeImplicitAutograd
+        )
+        # The arguments that it writes to: (place, name).
+        self.writes = [
+            (place, argument.name)
+            for place, argument in enumerate(func._schema.arguments)
+            if argument.alias_info is not None and argument.alias_info.is_write
+        ]
+        # For each result, whether it is such an argument.
+        self.returns = [
+            bool(self.writes) and said.alias_info is not None
+            for said in func._schema.returns
+        ]
+        # Does it change the shape of what it writes to?
+        self.shapes = torch.Tag.inplace_view in func.tags
 
 
-def _plan(func) -> tuple[Callable | None, bool, bool, bool]:
-    """Return how to run an operation: (check of devices, composite, mutates, shapes).
-
-    `composite`: it is made of others, which are to be seen one by one; `mutates`: it
-    writes to an argument; `shapes`: it changes the shape of an argument.
-    """
-    if func in ANY_DEVICE:
-        check = None
-    elif func in INDEXING:
-        check = _check_indexing
-    elif func in SCALAR_AT:
-        check = _check_scalar_at
-    elif torch.Tag.pointwise in func.tags:
-        check = _check_pointwise
-    else:
-        check = _check_all
-    composite = torch._C._dispatch_has_kernel_for_dispatch_key(
-        func.name(), DispatchKey.CompositeImplicitAutograd
-    )
-    shapes = torch.Tag.inplace_view in func.tags
-    return check, composite, func._schema.is_mutable, shapes
+_PLANS: dict[Any, Plan] = {}
 
 
 def _run(func, args: tuple, kwargs: dict) -> Any:
     """Run an operation on the CPU tensors inside; refuse to mix devices."""
     plan = _PLANS.get(func)
     if plan is None:
-        plan = _PLANS[func] = _plan(func)
-    check, composite, mutates, shapes = plan
-    if composite:
+        plan = _PLANS[func] = Plan(func)
+    if plan.composite:
         return func.decompose(*args, **kwargs)
     found = [False, False]  # a tensor of the device, a tensor of the CPU
-    inner = _unwrap(args, found)
+    inner = [_unwrap(value, found) for value in args]
     options = kwargs
     if kwargs:
         options = {key: _unwrap(value, found) for key, value in kwargs.items()}
-    if check is not None and found[0] and found[1]:
-        check(func, args, kwargs)
+    if plan.check is not None and found[0] and found[1]:
+        plan.check(func, args, kwargs)
     made = func(*inner, **options)
-    if mutates:
-        return _give_back(func, args, kwargs, made, shapes)
+    if plan.writes:
+        return _give_back(plan, args, kwargs, made)
     if kwargs:
         device = kwargs.get("device")
         if device is not None and torch.device(device).type != NAME:
             return made
     return _wrap(made)
+
+
+PLAIN = {int, float, bool, str, type(None), torch.dtype, torch.layout}
 
 
 def _unwrap(value: Any, found: list[bool]) -> Any:
@@ -214,6 +228,8 @@ def _unwrap(value: Any, found: list[bool]) -> Any:
     if kind is PretendTensor:
         found[0] = True
         return value.inner
+    if kind in PLAIN:
+        return value
     if kind is tuple or kind is list:
         return kind([_unwrap(one, found) for one in value])
     if kind is torch.device:
@@ -226,38 +242,31 @@ def _unwrap(value: Any, found: list[bool]) -> Any:
 def _wrap(value: Any) -> Any:
     """Return a result of the CPU as one of the device."""
     if isinstance(value, torch.Tensor):
-        return value if type(value) is PretendTensor else PretendTensor(value)
+        return PretendTensor(value)
     if type(value) is tuple or type(value) is list:
         return type(value)([_wrap(one) for one in value])
     return value
 
 
-def _give_back(func, args: tuple, kwargs: dict, made: Any, shapes: bool) -> Any:
+def _give_back(plan: Plan, args: tuple, kwargs: dict, made: Any) -> Any:
     """Return what an operation in place returns: the arguments that it wrote to."""
-    named = dict(zip((a.name for a in func._schema.arguments), args, strict=False))
-    named |= kwargs
-    written = {
-        argument.name: named.get(argument.name)
-        for argument in func._schema.arguments
-        if argument.alias_info is not None and argument.alias_info.is_write
-    }
-    for tensor in _tensors(list(written.values())):
-        if type(tensor) is PretendTensor and (
-            shapes
-            or tensor.shape != tensor.inner.shape
-            or tensor.stride() != tensor.inner.stride()
-        ):
-            _reshape(tensor)
-    targets = list(written.values())
-    returns = func._schema.returns
-    if not returns:
+    written = [
+        args[place] if place < len(args) else kwargs.get(name)
+        for place, name in plan.writes
+    ]
+    for tensor in _tensors(written):
+        if type(tensor) is PretendTensor:
+            inner = tensor.inner
+            if plan.shapes or tensor.shape != inner.shape:
+                _reshape(tensor)
+    if not plan.returns:
         return None
-    if len(returns) == 1:
-        return targets[0] if returns[0].alias_info is not None else _wrap(made)
-    given = iter(targets)
+    if len(plan.returns) == 1:
+        return written[0] if plan.returns[0] else _wrap(made)
+    targets = iter(written)
     return tuple(
-        next(given) if said.alias_info is not None else _wrap(one)
-        for said, one in zip(returns, made, strict=True)
+        next(targets) if given else _wrap(one)
+        for given, one in zip(plan.returns, made, strict=True)
     )
 
 
@@ -332,6 +341,49 @@ def _check_indexing(func, args: tuple, kwargs: dict) -> None:
         on_cpu = type(values) is not PretendTensor
         if not same and not (on_cpu and values.dim() == 0):
             _refuse(func)
+
+
+# --- moving a module -------------------------------------------------------------
+
+
+def _keep_parameters(apply: Callable) -> Callable:
+    """Let a module that moves keep its parameters, as one that moves to CUDA does.
+
+    torch changes a parameter's data where the two devices' tensors are of one kind.
+    Here they are not, and it makes new parameters: weights that two layers share
+    would be shared no more, and an optimizer would hold the old ones.
+    """
+
+    @functools.wraps(apply)
+    def keeping(self, fn, recurse=True):
+        if not hasattr(fn, "made"):  # the outermost call
+
+            def move(tensor):
+                return fn(tensor)
+
+            move.made = {}  # {id of the old parameter: (old, what now is it)}
+        else:
+            move = fn
+        before = dict(self._parameters)
+        result = apply(self, move, recurse)
+        for name, old in before.items():
+            new = self._parameters[name]
+            if new is not old:
+                if id(old) not in move.made:
+                    move.made[id(old)] = old, _put_into(old, new)
+                self._parameters[name] = move.made[id(old)][1]
+        return result
+
+    return keeping
+
+
+def _put_into(old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+    """Return `old` with the contents of `new`; or `new`, where a graph holds `old`."""
+    # One use is the object's own, the second the graph's that adds up its gradient.
+    if old._use_count() > 2 or new._use_count() > 2 or weakref.getweakrefs(old):
+        return new
+    torch.utils.swap_tensors(old, new)
+    return old
 
 
 # --- the backend -----------------------------------------------------------------
@@ -439,6 +491,4 @@ def register() -> None:
     # These ask for hooks that cannot be written in Python either.
     torch.accelerator.synchronize = Backend.synchronize
     torch.accelerator.empty_cache = Backend.empty_cache
-    # `module.to()` puts a new tensor into the same parameter, so that weights that
-    # two layers share stay shared. CUDA's do too, by another way.
-    torch.__future__.set_swap_module_params_on_conversion(True)
+    torch.nn.Module._apply = _keep_parameters(torch.nn.Module._apply)
