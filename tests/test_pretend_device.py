@@ -218,7 +218,8 @@ def test_what_cuda_lets_pass_passes(code, wanted):
         with torch.autocast("pretend", enabled=False):
             return tensor.clone()
 
-    made = eval(code, locals() | {"torch": torch, "t": torch.arange(3.0).to("pretend")})
+    names = locals() | {"np": np, "torch": torch}
+    made = eval(code, names | {"t": torch.arange(3.0).to("pretend")})
     assert made.tolist() == wanted
 
 
@@ -232,7 +233,9 @@ def test_a_tensor_says_where_it_is_and_what_it_holds():
     assert (t.get_device(), t.is_cpu, t.is_cuda, t.cpu().is_cpu) == (0, 0, 0, 1)
     assert t.to("pretend:0") is t.to(t.device) is t
     assert str(t) == "tensor([0., 1., 2.], device='pretend:0')"
-    assert f"{t[1]:.2f} {float(t[2])} {t[2].item()} {bool(t[0])}" == "1.00 2.0 2.0 False"
+    assert (
+        f"{t[1]:.2f} {float(t[2])} {t[2].item()} {bool(t[0])}" == "1.00 2.0 2.0 False"
+    )
     assert t.tolist() == [0, 1, 2] and t.argmax() == 2 and list(range(5))[t.long()[1]]
     torch.accelerator.synchronize()
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch._C import DispatchKey
@@ -74,7 +74,7 @@ class PretendTensor(torch.Tensor):
     __torch_function__ = torch._C._disabled_torch_function_impl
 
     @staticmethod
-    def __new__(cls, inner: torch.Tensor) -> PretendTensor:
+    def __new__(cls, inner: torch.Tensor) -> Self:
         made = torch.Tensor._make_wrapper_subclass(
             cls,
             inner.shape,
@@ -115,7 +115,7 @@ class PretendTensor(torch.Tensor):
         if id(self) in memo:
             return memo[id(self)]
         if not self.is_leaf:
-            raise RuntimeError("only tensors that are leaves of a graph are deep-copied")
+            raise RuntimeError("only leaves of a graph can be deep-copied")
         with torch.no_grad():
             copied = self.detach().clone()
         if _is_parameter(self):
@@ -379,8 +379,7 @@ def _keep_parameters(apply: Callable) -> Callable:
 
 def _put_into(old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
     """Return `old` with the contents of `new`; or `new`, where a graph holds `old`."""
-    # One use is the object's own, the second the graph's that adds up its gradient.
-    if old._use_count() > 2 or new._use_count() > 2 or weakref.getweakrefs(old):
+    if old._use_count() > 1 or weakref.getweakrefs(old):
         return new
     torch.utils.swap_tensors(old, new)
     return old
