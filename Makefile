@@ -15,7 +15,7 @@ setup: ## make .venv with the exact packages and fetch the models; once
 	@$(PYTHON) notebooks/book/bootstrap.py
 
 run: setup ## execute every notebook and render the pages, build/book/index.html
-	@$(BIN)/python notebooks/book/execute.py run $(NOTEBOOKS)
+	@cd notebooks && ../$(BIN)/python -m book.execute run $(NOTEBOOKS)
 
 lab: setup ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab --notebook-dir notebooks
@@ -24,7 +24,7 @@ test: setup ## run the whole test suite, two files at a time
 	@$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 scores: setup ## measure every model card again (DATA=... for the sets not in here)
-	@$(BIN)/python notebooks/book/scores.py $(if $(DATA),--data $(DATA))
+	@cd notebooks && ../$(BIN)/python -m recipes score $(if $(DATA),--data $(abspath $(DATA)))
 
 bench: setup ## print what the series costs, as ratios
 	@$(BIN)/python tests/bench.py
@@ -36,10 +36,10 @@ lint: setup ## check code, notebooks and spelling
 	@$(BIN)/codespell
 
 update: setup ## execute the notebooks in place, outputs clean (NOTEBOOKS=... for some)
-	@$(BIN)/python notebooks/book/execute.py update $(NOTEBOOKS)
+	@cd notebooks && ../$(BIN)/python -m book.execute update $(NOTEBOOKS)
 
 lists: setup ## write the generated tables, badges and links
-	@$(BIN)/python notebooks/book/lists.py
+	@cd notebooks && ../$(BIN)/python -m book.sync_generated
 
 lock: setup ## renew constraints.txt from the ranges
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --upgrade \

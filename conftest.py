@@ -6,7 +6,6 @@ each of these, and the rest of its notebook is skipped after the first failure.
 """
 
 import os
-import sys
 import time
 from pathlib import Path
 from queue import Empty
@@ -16,12 +15,11 @@ from nbval import plugin
 from nbval.kernel import RunningKernel
 
 ROOT = Path(__file__).parent
-sys.path[:0] = [str(ROOT / name) for name in ("notebooks", "notebooks/book", "tests")]
 
 
 def pytest_configure(config):
     """Set the environment of the kernels and of the tests, before any import."""
-    from execute import QUIET
+    from book.execute import QUIET
 
     os.environ.update(QUIET)
     os.environ["MODELS"] = os.environ.get("MODELS", "embedded")

@@ -19,7 +19,6 @@ from datetime import datetime
 from pathlib import Path
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
-sys.path[:0] = [str(NOTEBOOKS), str(NOTEBOOKS / "book")]
 
 BARE = """
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -82,7 +81,7 @@ def series() -> tuple[float, float]:
         for cell in notebook.cells:
             if times := cell.metadata.get("execution", {}):
                 busy, reply = (
-                    datetime.fromisoformat(times[key].replace("Z", "+00:00"))
+                    datetime.fromisoformat(times[key])
                     for key in ("iopub.status.busy", "shell.execute_reply")
                 )
                 total += (reply - busy).total_seconds()
@@ -90,7 +89,7 @@ def series() -> tuple[float, float]:
     clean, execute.clean = execute.clean, lambda notebook: notebook
     start = time.perf_counter()
     try:
-        assert execute.run_all(execute.series(), add)
+        assert execute.run_all(execute.notebooks(), add)
     finally:
         execute.clean = clean
         os.environ.pop("OMP_NUM_THREADS", None)

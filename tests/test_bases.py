@@ -4,7 +4,6 @@ Packages are small wheels made here and served from a folder; the Hub is a mirro
 """
 
 import hashlib
-import importlib.util
 import json
 import os
 import struct
@@ -18,6 +17,7 @@ from mirror import Mirror
 
 from helpers import bases, store
 from helpers.catalogue import catalogue
+from helpers.converters import whisper
 from helpers.errors import FetchError, HelperError
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
@@ -159,6 +159,7 @@ def from_the_hub(tiny, tmp_path, weights: bytes):
     code = f"""
 from helpers.bases import base
 from helpers.catalogue import catalogue
+from helpers.converters import whisper
 from helpers.errors import HelperError
 catalogue()["bases"]["tiny"] = {spec!r}
 catalogue()["hub"]["someone/tiny"] = {catalogue()["hub"]["someone/tiny"]!r}
@@ -196,11 +197,6 @@ def test_other_weights_from_the_hub_are_refused(tiny, tmp_path, seen):
 
 
 def test_ctranslate2_is_read_as_it_is_laid_out(tmp_path):
-    folder = NOTEBOOKS / "models" / "whisper-tiny.en"
-    place = importlib.util.spec_from_file_location("convert", folder / "convert.py")
-    whisper = importlib.util.module_from_spec(place)
-    place.loader.exec_module(whisper)
-
     def text(value):
         return struct.pack("<H", len(value) + 1) + value.encode() + b"\0"
 

@@ -5,10 +5,10 @@ Renders the committed notebooks as `make run` does, without executing them.
 
 import re
 
-import execute
-import lists
 import nbformat
 import pytest
+
+from book import execute, sync_generated
 
 
 def rendered(place, paths):
@@ -29,19 +29,19 @@ def rendered(place, paths):
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     """The book of all of them."""
-    return rendered(tmp_path_factory.mktemp("book"), execute.series())
+    return rendered(tmp_path_factory.mktemp("book"), execute.notebooks())
 
 
 def test_a_part_of_the_series_has_pages_too(tmp_path):
-    some = execute.series()[2:3]
+    some = execute.notebooks()[2:3]
     book = rendered(tmp_path, some)
     assert (book / f"{some[0].stem}.html").is_file()
-    assert not (book / f"{execute.series()[0].stem}.html").exists()
+    assert not (book / f"{execute.notebooks()[0].stem}.html").exists()
 
 
 def test_every_notebook_has_a_page(pages):
     index = (pages / "index.html").read_text("utf-8")
-    for path in lists.chapters():
+    for path in sync_generated.chapters():
         assert (pages / f"{path.stem}.html").is_file()
         assert f'href="{path.stem}.html"' in index
         assert (pages / "solutions" / f"{path.stem}.html").is_file()
@@ -61,7 +61,7 @@ def test_no_request_leaves_a_page(pages):
 
 
 def test_a_page_has_light_and_dark_and_alt_texts(pages):
-    text = (pages / f"{lists.chapters()[0].stem}.html").read_text("utf-8")
+    text = (pages / f"{sync_generated.chapters()[0].stem}.html").read_text("utf-8")
     assert "theme-switch" in text
     images = re.findall(r"<img [^>]+>", text)
     assert len(images) >= 3

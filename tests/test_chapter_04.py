@@ -17,6 +17,7 @@ from helpers import check, model_for
 from helpers.exercises import chapter_04
 
 DATA = Path(__file__).resolve().parent.parent / "notebooks" / "data"
+EXPERIMENTS = DATA.parent / "experiments"
 CALM = {"do_sample": False, "max_new_tokens": 3}
 
 
@@ -105,7 +106,7 @@ def test_contrastive_search_wants_code_from_the_hub(tiny):
 
 @pytest.fixture(scope="module")
 def fast():
-    return importlib.import_module("data.speed.fast")
+    return importlib.import_module("experiments.int8_generation")
 
 
 def test_the_fast_loop_writes_what_generate_writes(tiny, fast):
@@ -146,7 +147,7 @@ def test_the_fast_loop_says_when_its_cache_is_full(tiny, fast):
 
 
 def test_the_measured_speeds_hold_the_notebooks_claim():
-    with (DATA / "speed" / "speed.csv").open(encoding="utf-8") as file:
+    with (EXPERIMENTS / "int8_generation.csv").open(encoding="utf-8") as file:
         rows = [tuple(row.values()) for row in csv.DictReader(file)]
     speeds = {(way, texts): float(speed) for way, texts, _, speed in rows}
     best = max(value for (_, texts), value in speeds.items() if texts == "1")

@@ -29,9 +29,8 @@ from helpers.store import sha256
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 MUSEUM = NOTEBOOKS / "data" / "museum"
-sys.path.insert(0, str(MUSEUM))
 
-import museum
+from experiments.museum import collection as museum
 
 CELLS = {
     cell.id: cell.source
@@ -68,7 +67,7 @@ def page(tmp_path, monkeypatch):
     """The page's functions over a copy of the collection, with stand-in models."""
     copy = tmp_path / "museum"
     shutil.copytree(MUSEUM, copy)
-    monkeypatch.setattr(museum, "HERE", copy)
+    monkeypatch.setattr(museum, "MUSEUM", copy)
     listened = []
 
     def listener(clip):

@@ -9,11 +9,11 @@ import math
 import nbformat
 import pytest
 import torch
-from data.alice import pretrain
-from data.requests import transfer
 from einops import einsum, rearrange
 from test_hygiene import NOTEBOOKS
 
+from experiments import scaling as pretrain
+from experiments import transfer
 from helpers import check, model_for
 from helpers.exercises import chapter_06 as solved
 

@@ -13,11 +13,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import lists
 import nbformat
 import pytest
 from nbclient import NotebookClient
 from test_hygiene import PATHS, ROOT
+
+from book import sync_generated
 
 EARLY = 8  # code cells
 
@@ -27,7 +28,6 @@ import google.colab, json, os, sys
 import matplotlib.pyplot, torch
 from transformers import pipeline
 from IPython.core.interactiveshell import InteractiveShell
-sys.path[0] = ""
 for content, sources in json.load(sys.stdin):
     child = os.fork()
     if child == 0:
@@ -85,7 +85,7 @@ def environment(place, address):
         "PYTHONPATH": f"{place / 'site'}{os.pathsep}{os.environ['PYTHONPATH']}",
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": f"url.{address}.insteadOf",
-        "GIT_CONFIG_VALUE_0": lists.series()["repository"],
+        "GIT_CONFIG_VALUE_0": sync_generated.settings()["repository"],
     }
 
 
@@ -148,7 +148,7 @@ def test_a_notebook_without_the_cell_fails_in_colab(forked):
 
 
 def test_the_cell_does_nothing_elsewhere():
-    code = lists.bootstrap(PATHS[0])
+    code = sync_generated.bootstrap(PATHS[0])
     assert 'if "google.colab" in sys.modules' in code
     plain = [c for c in code.splitlines() if c.strip().startswith(("!", "%"))]
     assert all(line.startswith("    ") for line in plain), "a command outside the if"

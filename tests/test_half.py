@@ -1,25 +1,23 @@
 """Proves that the recipes multiply in the numbers that this processor is fast in."""
 
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-MODELS = Path(__file__).resolve().parent.parent / "notebooks" / "models"
-sys.path.append(str(MODELS))
+from recipes.common import precision
 
-import half
+RECIPES = Path(__file__).resolve().parent.parent / "notebooks" / "recipes"
 
 
 def test_the_faster_numbers_are_taken(monkeypatch):
-    with half.autocast():
+    with precision.autocast():
         product = torch.ones(2, 2) @ torch.ones(2, 2)
-    assert product.dtype == half.DTYPE
-    monkeypatch.setattr(half, "DTYPE", torch.bfloat16)
-    with half.autocast():
+    assert product.dtype == precision.DTYPE
+    monkeypatch.setattr(precision, "DTYPE", torch.bfloat16)
+    with precision.autocast():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
-    with half.autocast(False):
+    with precision.autocast(False):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
 
 
@@ -27,13 +25,13 @@ def test_the_faster_numbers_are_taken(monkeypatch):
 def test_it_is_what_the_processor_says():
     flags = set(Path("/proc/cpuinfo").read_text().split())
     if flags & {"amx_bf16", "avx512_bf16"}:
-        assert half.DTYPE == torch.bfloat16
+        assert precision.DTYPE == torch.bfloat16
     elif "avx2" in flags and "avx512f" not in flags:
-        assert half.DTYPE == torch.float32
+        assert precision.DTYPE == torch.float32
 
 
 def test_no_recipe_decides_for_itself():
-    recipes = list(MODELS.glob("*/train.py"))
+    recipes = list(RECIPES.glob("*/train.py"))
     assert recipes
     for recipe in recipes:
         assert "torch.autocast(" not in recipe.read_text("utf-8"), recipe.parent.name

@@ -7,12 +7,11 @@ with the right architecture, so that each cell and each assert of a page runs.
 import shutil
 from pathlib import Path
 
-import execute
-import lists
 import pytest
 import tomli_w
 from mirror import Mirror
 
+from book import execute, sync_generated
 from helpers import models
 from helpers.catalogue import catalogue
 from helpers.store import MANIFEST, sha256
@@ -40,7 +39,7 @@ def hub(tmp_path_factory):
         yield mirror, path, place
 
 
-@pytest.mark.parametrize("path", lists.chapters(), ids=lambda p: p.name)
+@pytest.mark.parametrize("path", sync_generated.chapters(), ids=lambda p: p.name)
 def test_a_chapter_runs_in_hub_mode(path: Path, hub, monkeypatch):
     mirror, table, place = hub
     monkeypatch.setenv("MODELS", "hub")

@@ -6,17 +6,19 @@ Reads files only.
 import csv
 import re
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 
-import lists
 import nbformat
 import pytest
 
+from book import sync_generated
 from helpers.catalogue import catalogue
+from recipes import module_of
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
-PATHS = lists.chapters() + sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
+PATHS = sync_generated.chapters() + sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
 WIDGET = "application/vnd.jupyter.widget-view+json"
 every_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda p: p.name)
 
@@ -114,11 +116,11 @@ def test_every_picture_says_what_it_shows(path):
             assert words(alt) >= 8, f"{cell.id} draws a plot without alt text"
 
 
-@pytest.mark.parametrize("path", lists.chapters(), ids=lambda p: p.name)
+@pytest.mark.parametrize("path", sync_generated.chapters(), ids=lambda p: p.name)
 def test_a_chapter_has_its_anatomy(path):
     notebook = nbformat.read(path, as_version=4)
     assert notebook.cells[0].id == "links"
-    assert lists.promise(path)
+    assert sync_generated.promise(path)
     ids = [cell.id for cell in code_cells(path)]
     assert ids[:2] == ["bootstrap", "setup"]
     text = "\n".join(c.source for c in notebook.cells)
@@ -141,12 +143,12 @@ def test_every_link_between_files_leads_somewhere():
 
 
 def test_what_is_generated_is_up_to_date():
-    for path, text in lists.wanted().items():
+    for path, text in sync_generated.wanted().items():
         assert path.read_text("utf-8") == text, f"{path.name}: run `make lists`"
 
 
 def test_badges_open_this_repository():
-    where = lists.series()
+    where = sync_generated.settings()
     place = where["repository"].removeprefix("https://github.com/")
     for path in PATHS:
         first = nbformat.read(path, as_version=4).cells[0].source
@@ -227,7 +229,7 @@ def test_every_model_has_a_card_and_a_recipe():
         if "tuned" in spec:
             folder = NOTEBOOKS / "models" / spec["tuned"]
             card = (folder / "README.md").read_text("utf-8")
-            assert (folder / "train.py").is_file()
+            assert find_spec(f"{module_of(name)}.train"), name
             for part in ("Data", "Method", "Score", "cannot do", "Licence"):
                 assert part in card, f"{name}'s card says nothing of: {part}"
 

@@ -5,15 +5,16 @@ import os
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-import scores
 import torch
 
 from helpers import files_of, model_for, models, register_own_tasks, session
 from helpers.catalogue import catalogue
 from helpers.errors import HelperError
+from recipes import module_of, scores
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 
@@ -156,8 +157,8 @@ def test_a_card_that_says_too_much_is_noticed(monkeypatch, seen):
 def test_a_model_has_its_card_recipe_and_scores(name):
     spec = catalogue()["embedded"][name]
     folder = NOTEBOOKS / "models" / name
-    recipe = "train.py" if "tuned" in spec else "score.py"
-    assert {"README.md", "score.py", recipe} <= {p.name for p in folder.iterdir()}
+    for module in ["score"] + ["train"] * ("tuned" in spec):
+        assert find_spec(f"{module_of(name)}.{module}"), module
     card = (folder / "README.md").read_text("utf-8")
     for part in ("## Data", "## Score", "## What it cannot do", "icence"):
         assert part in card, part

@@ -1,6 +1,5 @@
 """Proves that the picture models answer, and that odd pictures end in clear words."""
 
-import sys
 import time
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from helpers import model_for
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 PICTURES = NOTEBOOKS / "data" / "pictures"
 LABELS = ["elephant", "tiger", "pizza", "umbrella", "guitar", "bicycle", "banana"]
-sys.path.insert(0, str(NOTEBOOKS / "models" / "pictures"))
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +191,7 @@ def test_a_picture_takes_a_twentieth_of_a_second(classify, embed, elephant):
 
 
 def test_the_sheet_and_the_paraphrases_fit_the_labels(classify):
-    from unseen import paraphrases, unseen
+    from recipes.datasets.emoji.twemoji_test import paraphrases, unseen
 
     names = list(classify.model.config.id2label.values())
     assert len(names) == len(set(names)) >= 400

@@ -2,7 +2,6 @@
 scenes are what they claim to be, and that bad pictures get one clear error."""
 
 import random
-import sys
 import time
 
 import pytest
@@ -10,15 +9,14 @@ from PIL import Image
 from transformers import pipeline
 
 from helpers import model_for, register_own_tasks
-from helpers.catalogue import MODELS, catalogue
+from helpers.catalogue import catalogue
 
 if "rtdetr-scenes" not in catalogue()["embedded"]:
     pytest.skip("the models for scenes have no weights yet", allow_module_level=True)
 
-sys.path.insert(0, str(MODELS / "scenes"))
 
-import questions
-import scenes
+from recipes.datasets.scenes import compose as scenes
+from recipes.datasets.scenes import questions
 
 SCENES = 20
 BAD_ENOUGH = 3.0  # how much slower than the limits a busy machine may be

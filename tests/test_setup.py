@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import bootstrap
 import pytest
+
+from book import bootstrap
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOTSTRAP = ROOT / "notebooks" / "book" / "bootstrap.py"

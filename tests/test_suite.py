@@ -11,12 +11,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import execute
-import lists
 import nbformat
 import pytest
 import test_hygiene
 from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+from book import execute, sync_generated
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build" / "broken"
@@ -120,7 +120,7 @@ def test_a_network_address_is_refused_too(monkeypatch):
 def copy(tmp_path):
     """A copy of the first chapter that a test may spoil."""
     path = tmp_path / "01_pipelines.ipynb"
-    notebook = nbformat.read(lists.chapters()[0], as_version=4)
+    notebook = nbformat.read(sync_generated.chapters()[0], as_version=4)
     return path, notebook, lambda: nbformat.write(notebook, path)
 
 

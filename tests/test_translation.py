@@ -3,12 +3,12 @@
 The model is loaded as a user loads it: from its folder, by the library's own classes.
 """
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+from recipes.marian_en_fr_ui import corpus, score, train
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks/models/marian-en-fr-ui"
 
@@ -27,23 +27,6 @@ def tokenizer():
     return AutoTokenizer.from_pretrained(FOLDER)
 
 
-def module(name):
-    """Import a file of the model's folder under a name of its own."""
-    place = importlib.util.spec_from_file_location(f"marian_{name}", FOLDER / name)
-    made = importlib.util.module_from_spec(place)
-    sys.path.insert(0, str(FOLDER))  # for the file's own `import corpus`
-    try:
-        place.loader.exec_module(made)
-    finally:
-        sys.path.remove(str(FOLDER))
-    return made
-
-
-@pytest.fixture(scope="module")
-def score():
-    return module("score.py")
-
-
 @pytest.fixture
 def translate(model, tokenizer):
     def translate(texts):
@@ -55,7 +38,7 @@ def translate(model, tokenizer):
     return translate
 
 
-def test_the_three_required_sentences(translate, score):
+def test_the_three_required_sentences(translate):
     answers = translate(list(score.REQUIRED))
     for answer, good in zip(answers, score.REQUIRED.values(), strict=True):
         assert answer in good
@@ -66,7 +49,7 @@ def test_a_batch_answers_as_one_by_one(translate):
     assert translate(texts) == [translate([text])[0] for text in texts]
 
 
-def test_the_quick_scores_are_those_of_the_catalogue(score):
+def test_the_quick_scores_are_those_of_the_catalogue():
     from helpers.catalogue import catalogue
 
     measured = score.measure(quick=True)
@@ -138,7 +121,7 @@ def test_no_notice_on_loading(capfd):
 
 
 def test_every_package_has_its_licence_on_the_card():
-    packages = module("corpus.py").packages
+    packages = corpus.packages
     card = (FOLDER / "README.md").read_text("utf-8")
     rows = [row for use in ("train", "validate", "test") for row in packages(use)]
     assert len({row["file"] for row in rows}) == len(rows) > 100
@@ -148,7 +131,7 @@ def test_every_package_has_its_licence_on_the_card():
 
 
 def test_the_fast_loss_is_torchs_own():
-    SmoothedLoss = module("train.py").SmoothedLoss
+    SmoothedLoss = train.SmoothedLoss
     torch.manual_seed(0)
     states, matrix = torch.randn(150, 32), torch.randn(100, 32)
     target = torch.randint(0, 100, (150,))

@@ -2,13 +2,13 @@
 kind, independent scores, and bad input, each a right answer or one clear error."""
 
 import csv
-import importlib.util
 import math
 
 import pytest
 
 from helpers.catalogue import MODELS
 from helpers.models import embedded
+from recipes.minilm_nli import score
 
 
 @pytest.fixture(scope="module")
@@ -156,9 +156,5 @@ def test_two_hundred_labels(classifier):
 
 def test_a_missing_data_set_is_said():
     """What is measured without one is in test_models.py."""
-    path = MODELS / "minilm-nli" / "score.py"
-    spec = importlib.util.spec_from_file_location("score_minilm_nli", path)
-    score = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(score)
     with pytest.raises(FileNotFoundError, match="Put there AG News"):
         score.measure(quick=False, data=MODELS)

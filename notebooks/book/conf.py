@@ -1,12 +1,7 @@
 """Settings of the pages: Sphinx renders what `make run` has executed."""
 
-import sys
+import tomllib
 from pathlib import Path
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 series = tomllib.loads((Path(__file__).parent / "series.toml").read_text("utf-8"))
 

@@ -1,7 +1,8 @@
 """Execute the notebooks: `run` into build/ and on to pages, `update` in place.
 
-Usage: execute.py run|update [NOTEBOOK ...]; MODELS=hub goes through to the kernels.
-A failure ends with exit status 1 and names the notebook, the cell and the error.
+Usage, in notebooks/: python -m book.execute run|update [NOTEBOOK ...]. MODELS=hub
+goes through to the kernels. A failure ends with exit status 1 and names the notebook,
+the cell and the error.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from pathlib import Path
 
 import nbformat
 import psutil
-from lists import series as series_settings
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-NOTEBOOKS = Path(__file__).resolve().parent.parent
+from book.sync_generated import settings
+from helpers.catalogue import NOTEBOOKS
+
 BUILD = NOTEBOOKS.parent / "build"
 CELL_SECONDS = 300
 NOTEBOOK_GB = 3.0  # what a notebook may take, with room: the budget is 2.5
@@ -41,7 +43,7 @@ class Failure(Exception):
     """A notebook that did not run to its end; says where and why in one line."""
 
 
-def series() -> list[Path]:
+def notebooks() -> list[Path]:
     """Return every notebook in reading order, the solutions last."""
     chapters = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
     return chapters + sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
@@ -186,7 +188,7 @@ def run(paths: list[Path]) -> int:
     source = BUILD / "source"
     shutil.rmtree(source, ignore_errors=True)
 
-    where = series_settings()
+    where = settings()
     files = f"{where['repository']}/blob/{where['branch']}/notebooks"
 
     def keep(path: Path, notebook: nbformat.NotebookNode) -> None:
@@ -195,7 +197,7 @@ def run(paths: list[Path]) -> int:
                 # The README is the front of the repository, index.md of the book.
                 text = re.sub(r"\.\./README\.md\)", "index.md)", cell.source)
                 # Cards and recipes are no pages: their links go to the repository.
-                away = r"\]\((models/|data/[^)]*\.md)"
+                away = r"\]\((models/|experiments/|data/[^)]*\.md)"
                 cell.source = re.sub(away, rf"]({files}/\1", text)
         write(notebook, source / path.relative_to(NOTEBOOKS))
 
@@ -213,7 +215,7 @@ def run(paths: list[Path]) -> int:
     pages = BUILD / "book"
     shutil.rmtree(pages, ignore_errors=True)
     # A part of the series has links to pages that are not there.
-    strict = ["-q", "-W", "--keep-going"] if set(paths) >= set(series()) else ["-Q"]
+    strict = ["-q", "-W", "--keep-going"] if set(paths) >= set(notebooks()) else ["-Q"]
     if build_main([*strict, str(source), str(pages)]):
         print("FAILED Sphinx: see the lines above", file=sys.stderr)
         return 1
@@ -226,7 +228,7 @@ def main() -> int:
     parser.add_argument("what", choices=["run", "update"])
     parser.add_argument("notebooks", nargs="*", type=Path)
     arguments = parser.parse_args()
-    paths = [path.resolve() for path in arguments.notebooks] or series()
+    paths = [path.resolve() for path in arguments.notebooks] or notebooks()
     if missing := [path.name for path in paths if not path.is_file()]:
         print(f"No such notebook: {', '.join(missing)}", file=sys.stderr)
         return 2

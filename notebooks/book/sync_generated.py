@@ -1,0 +1,195 @@
+"""Write every list that repeats: tables of README and index, badges and links.
+
+Usage, in notebooks/: python -m book.sync_generated [--check]. With --check nothing
+is written, and the exit status is 1 where a file differs from what would be.
+Sources: the notebooks on disk, models/catalogue.toml, and series.toml beside this
+file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import tomllib
+from functools import partial
+from pathlib import Path
+
+import nbformat
+
+from helpers.catalogue import NOTEBOOKS, catalogue
+
+BOOTSTRAP = """\
+# In Colab: fetch the series and install what is missing. Elsewhere: go to the
+# folder that holds `helpers`, wherever the kernel was started.
+import os
+import sys
+
+REPOSITORY = "{repository}"
+if "google.colab" in sys.modules and not os.path.isdir("helpers"):
+    !git clone --quiet --depth 1 --branch {branch} {{REPOSITORY}} series
+    %cd -q series/{folder}
+    %pip install --quiet --requirement {root}transformers_requirements.txt
+for place in ["..", "notebooks"]:
+    if not os.path.isdir("helpers") and os.path.isdir(f"{{place}}/helpers"):
+        os.chdir(place)"""
+
+
+def settings() -> dict:
+    """Return the series' title, repository and branch."""
+    return tomllib.loads((NOTEBOOKS / "book" / "series.toml").read_text("utf-8"))
+
+
+def chapters() -> list[Path]:
+    return sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
+
+
+def title(path: Path) -> str:
+    """Return a notebook's title, the first line that starts with a single #."""
+    for cell in nbformat.read(path, as_version=4).cells:
+        if found := re.search(r"^# (.+)$", cell.source, re.MULTILINE):
+            return found[1]
+    raise ValueError(f"{path.name} has no title: a markdown cell with `# …`")
+
+
+def promise(path: Path) -> str:
+    """Return the sentence below a notebook's title."""
+    for cell in nbformat.read(path, as_version=4).cells:
+        if found := re.search(r"^# .+\n+((?:.+\n?)+)", cell.source, re.MULTILINE):
+            return " ".join(found[1].split())
+    return ""
+
+
+def links(path: Path) -> str:
+    """Return the first cell of a notebook: badge, previous, contents, next."""
+    where = settings()
+    folder = path.parent.relative_to(NOTEBOOKS.parent).as_posix()
+    place = where["repository"].removeprefix("https://github.com/")
+    colab = f"https://colab.research.google.com/github/{place}"
+    up = "" if path.parent == NOTEBOOKS else "../"
+    badge = f"[![Open in Colab]({up}figures/colab-badge.svg)]"
+    parts = [f"{badge}({colab}/blob/{where['branch']}/{folder}/{path.name})"]
+    row = chapters()
+    if path in row:
+        before, after = row[: row.index(path)][-1:], row[row.index(path) + 1 :][:1]
+        parts += [f"[← {title(other)}]({other.name})" for other in before]
+        parts += ["[Contents](../README.md)"]
+        parts += [f"[{title(other)} →]({other.name})" for other in after]
+    else:
+        parts += [f"[The chapter](../{path.name})", "[Contents](../../README.md)"]
+    return " · ".join(parts)
+
+
+def bootstrap(path: Path) -> str:
+    """Return the cell that gets the series in Colab."""
+    where = settings()
+    return BOOTSTRAP.format(folder="notebooks", root="../", **where)
+
+
+def notebook_text(path: Path) -> str:
+    """Return a notebook as it should be on disk, its repeated cells renewed."""
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if cell.id == "links":
+            cell.source = links(path)
+        elif cell.id == "bootstrap":
+            cell.source = bootstrap(path)
+    return nbformat.writes(notebook) + "\n"
+
+
+def notebooks_table(folder: str) -> str:
+    rows = ["| notebook | what you can do after it |", "|---|---|"]
+    for path in chapters():
+        rows.append(f"| [{title(path)}]({folder}{path.name}) | {promise(path)} |")
+    return "\n".join(rows)
+
+
+def models_table() -> str:
+    """Return README's table of models: a row an embedded model."""
+    table = catalogue()
+    rows = [
+        "| tasks | embedded model | measured | full-size, on the Hub | published |",
+        "|---|---|---|---|---|",
+    ]
+    for name, spec in table["embedded"].items():
+        tasks = [
+            task for task, entry in table["tasks"].items() if entry["embedded"] == name
+        ]
+        hub = table["tasks"][tasks[0]]["hub"]
+        full = table["hub"][hub]
+        card = f"notebooks/models/{name}/README.md"
+        measured = spec["scores"][0]["text"] if spec["scores"] else ""
+        cells = [
+            ", ".join(tasks),
+            f"[{name}]({card}): {spec['about']}; {spec['licence']}",
+            measured,
+            f"{hub}, {full['mb']:,} MB; {full['licence']}",
+            full.get("score", "not stated"),
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+README = {
+    "notebooks": partial(notebooks_table, "notebooks/"),
+    "models": models_table,
+}
+
+
+def scores_table(name: str) -> str:
+    """Return the table of a model's card: what is measured, and how well it does."""
+    rows = ["| measure | score |", "|---|---|"]
+    for row in catalogue()["embedded"][name]["scores"]:
+        rows.append(f"| {row['measure']} | {row['value']:g} |")
+    return "\n".join(rows)
+
+
+def renewed(path: Path, tables: dict) -> str:
+    """Return a text with its tables renewed, each between two comments."""
+    text = path.read_text("utf-8")
+    for name, table in tables.items():
+        pattern = rf"(<!-- table: {name} -->\n).*?(<!-- end -->)"
+        text, found = re.subn(
+            pattern,
+            lambda m, t=table: f"{m[1]}\n{t()}\n\n{m[2]}",
+            text,
+            flags=re.DOTALL,
+        )
+        if found != 1:
+            raise ValueError(f"{path} has {found} places for table {name}, not 1")
+    return text
+
+
+def wanted() -> dict[Path, str]:
+    """Return the text that each generated file should have."""
+    readme = NOTEBOOKS.parent / "README.md"
+    notebooks = chapters() + sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
+    cards = {
+        NOTEBOOKS / "models" / name / "README.md": {
+            "scores": partial(scores_table, name)
+        }
+        for name in catalogue()["embedded"]
+    }
+    pages = {path: notebook_text(path) for path in notebooks}
+    index = NOTEBOOKS / "book" / "index.md"
+    front = {"notebooks": partial(notebooks_table, "../")}
+    texts = {readme: README, index: front} | cards
+    return {path: renewed(path, tables) for path, tables in texts.items()} | pages
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    status = 0
+    for path, text in wanted().items():
+        if path.read_text("utf-8") != text:
+            print(f"{'differs' if check else 'written'}: {path.name}")
+            status = 1 if check else 0
+            if not check:
+                path.write_text(text, "utf-8")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

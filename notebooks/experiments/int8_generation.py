@@ -1,0 +1,225 @@
+"""How fast does SmolLM2-135M write on a CPU, inside transformers and PyTorch alone?
+
+Three steps, each on top of the one before, for one text at a time:
+
+1. int8: every linear layer holds whole numbers of one byte (Int8Linear);
+2. a loop of our own: the few operations that a layer needs, and a cache of fixed
+   size, without what `generate` does around them (fast_greedy);
+3. torch.compile: a layer becomes a few loops of C++, which turn the bytes into floats
+   on their way through the processor (OneTokenLinear; needs g++).
+
+`python -m experiments.int8_generation`, in notebooks/, measures them beside float32,
+bfloat16 and sixteen texts at once, and writes int8_generation.csv; notebook 04 draws
+it and runs step 2 again. Each
+figure is the best of three runs of 40 tokens by the clock, prompt included, in two
+threads. It takes two minutes of two cores that do nothing else, and refuses to start
+where they do: on a busy machine the figures are wrong. `--busy` only tries whether all
+of it runs: one thread, five tokens, nothing written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import csv
+import sys
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+
+HERE = Path(__file__).resolve().parent
+PROMPT = "So today, I just feel like"
+TOKENS = 40
+THREADS = 2
+ROOM = 128  # positions of the cache of fixed size
+
+
+class Int8Linear(torch.nn.Module):
+    """A linear layer with weights of one byte and a scale for each row.
+
+    The input is rounded likewise at each call, with a step for each token.
+    """
+
+    def __init__(self, linear: torch.nn.Linear) -> None:
+        super().__init__()
+        weight = linear.weight.detach()
+        scale = weight.abs().amax(dim=1) / 127
+        self.register_buffer("scale", scale)
+        whole = (weight / scale[:, None]).round().to(torch.int8)
+        self.register_buffer("whole", whole)
+
+    # Compiled, the product of PyTorch 2.13 is quick and wrong.
+    @torch.compiler.disable
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        step = x.abs().amax(dim=-1, keepdim=True).clamp(min=1e-9) / 127
+        whole = (x / step).round().to(torch.int8).flatten(0, -2)
+        # PyTorch's product of two int8 matrices, summed in 32 bits.
+        product = torch._int_mm(whole, self.whole.t()) * self.scale
+        return product.view(*x.shape[:-1], -1) * step
+
+
+class OneTokenLinear(Int8Linear):
+    """The same weights, written for torch.compile: one token is not rounded.
+
+    Uncompiled it is slow, as it makes a matrix of floats at each call.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.numel() > x.shape[-1]:  # a prompt
+            return super().forward(x)
+        # as_strided wants x in memory: else each row would compute it anew.
+        x = x.as_strided((x.shape[-1],), (1,))
+        return ((self.whole.float() * x).sum(dim=-1) * self.scale).view(1, 1, -1)
+
+
+def to_int8(model, kind=Int8Linear):
+    """Return a copy of a model with every linear layer in int8, of a kind above."""
+    # The table of embeddings shares the last layer's weights, and stays as it is.
+    small = copy.deepcopy(model)
+    for name, module in list(small.named_modules()):
+        if isinstance(module, torch.nn.Linear):
+            small.set_submodule(name, kind(module))
+    return small
+
+
+def turn(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """Turn vectors by an angle that tells their position (Llama's rotation)."""
+    half = x.shape[-1] // 2
+    return x * cos + torch.cat((-x[..., half:], x[..., :half]), dim=-1) * sin
+
+
+def layer_step(layer, x, cos, sin, keys, values, seen, place):
+    """Run one Llama layer on one token, x of shape (1, 1, width).
+
+    keys and values (1, heads, room, size) are the layer's cache, written at `place`;
+    `seen` (1, room) is True where a token has been.
+    """
+    attention = layer.self_attn
+    shape = (1, -1, 1, attention.head_dim)
+    h = layer.input_layernorm(x)
+    query = turn(attention.q_proj(h).view(shape), cos, sin)
+    keys.index_copy_(2, place, turn(attention.k_proj(h).view(shape), cos, sin))
+    values.index_copy_(2, place, attention.v_proj(h).view(shape))
+    mixed = F.scaled_dot_product_attention(
+        query, keys, values, attn_mask=seen, enable_gqa=True
+    )
+    x = x + attention.o_proj(mixed.view(1, 1, -1))
+    return x + layer.mlp(layer.post_attention_layernorm(x))
+
+
+def last_step(model, x):
+    """Return the likeliest token, (1, 1), from the last layer's x, (1, 1, width)."""
+    return model.lm_head(model.model.norm(x)).argmax(-1)
+
+
+@torch.inference_mode()
+def fast_greedy(model, ids, tokens, compiled=False, room=ROOM):
+    """Return ids (1, length) with the likeliest tokens appended, as greedy `generate`.
+
+    `model` is a Llama: float32, or `to_int8` of one; compiled, to_int8 with
+    OneTokenLinear. Raises ValueError where the text has no room in the cache.
+    """
+    length = ids.shape[1]
+    if length + tokens > room:
+        raise ValueError(f"{length} + {tokens} tokens need more room than {room}.")
+    step, last = layer_step, last_step
+    if compiled:  # once; later calls find what the first has made
+        step, last = torch.compile(step), torch.compile(last)
+    config, inner = model.config, model.model
+    cache = DynamicCache(config=config)
+    if length > 1:  # all but the last token, which the loop begins with
+        inner(ids[:, :-1], past_key_values=cache)
+    heads, size = config.num_key_value_heads, inner.layers[0].self_attn.head_dim
+    kept = []
+    for number in range(config.num_hidden_layers):
+        # A tensor each: compiled code must not meet two views of one.
+        keys, values = (torch.zeros(1, heads, room, size) for _ in range(2))
+        if length > 1:
+            read = cache.layers[number]
+            keys[:, :, : length - 1] = read.keys
+            values[:, :, : length - 1] = read.values
+        kept.append((keys, values))
+    cos, sin = inner.rotary_emb(keys, torch.arange(room)[None])
+    made = [ids]
+    for position in range(length - 1, length + tokens - 1):
+        place = torch.tensor([position])
+        seen = torch.arange(room)[None] <= position
+        x = inner.embed_tokens(made[-1][:, -1:])
+        turned = cos[:, place], sin[:, place]
+        for layer, (keys, values) in zip(inner.layers, kept, strict=True):
+            x = step(layer, x, *turned, keys, values, seen, place)
+        made.append(last(model, x))
+    return torch.cat(made, dim=1)
+
+
+def speed(run, tokens: int, times: int = 2) -> float:
+    """Return tokens a second, the best of some runs."""
+    seconds = []
+    for _ in range(times):
+        start = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - start)
+    return tokens / min(seconds)
+
+
+def main() -> None:
+    import psutil  # of the tests' packages; who imports this file needs it not
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--busy", action="store_true", help="try it; writes nothing")
+    busy = parser.parse_args().busy
+    load = psutil.cpu_percent(interval=2)
+    if load > 15 and not busy:
+        sys.exit(f"Other programs take {load:.0f} % of the processor: let them end.")
+    from helpers.models import embedded
+
+    torch.set_num_threads(1 if busy else THREADS)
+    folder = embedded("SmolLM2-135M-Instruct")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    ids = tokenizer(PROMPT, return_tensors="pt")["input_ids"]
+    tokens = 5 if busy else TOKENS
+
+    def plain(model, texts=1):
+        many = ids.repeat(texts, 1)
+        options = {
+            "attention_mask": torch.ones_like(many),
+            "do_sample": False,
+            "min_new_tokens": tokens,
+            "max_new_tokens": tokens,
+        }
+        return lambda: model.generate(many, **options)
+
+    rows = []
+
+    def note(way, run, texts=1):
+        run()  # what is done once: threads, buffers, the compiler
+        found = speed(run, tokens * texts, times=3)
+        rows.append((way, texts, THREADS, round(found, 1)))
+        print(*rows[-1], tokenizer.decode(run()[0][-tokens:]), flush=True)
+
+    note("float32", plain(model))
+    note("float32", plain(model, 16), 16)
+    half = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+    note("bfloat16", plain(half))
+    small = to_int8(model)
+    note("int8", plain(small))
+    note("int8, own loop", lambda: fast_greedy(small, ids, tokens))
+    small = to_int8(model, OneTokenLinear)
+    way = "int8, own loop, compiled"
+    note(way, lambda: fast_greedy(small, ids, tokens, compiled=True))
+    if busy:
+        return
+    with (HERE / "int8_generation.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["way", "texts", "cores", "tokens_a_second"])
+        writer.writerows(rows)
+    best = max(row[-1] for row in rows if row[1] == 1)
+    print(f"The fastest for one text: {best} (expected: at least 60).")
+
+
+if __name__ == "__main__":
+    main()
