@@ -16,21 +16,17 @@ import multiprocessing
 import sys
 import traceback
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 
+import accelerator
 import pytest
 
-FOLDER = Path(__file__).resolve().parent / "accelerator"
 MIXED = "Expected all tensors to be on the same device, but found at least two devices"
 NUMPY = "can't convert pretend:0 device type tensor to numpy. Use Tensor.cpu()"
 
 
 def begin() -> None:
     """Give the child process its accelerator, as the suite gives one to a kernel."""
-    sys.path.insert(0, str(FOLDER))
-    import pretend_accelerator
-
-    pretend_accelerator.install()
+    accelerator.install()
     assert "torch" not in sys.modules  # the hook is there first, and costs nothing
 
 

@@ -1,16 +1,13 @@
 """Run a notebook on an accelerator, past its failures, and say which cells failed.
 
 Where torch finds an accelerator, the notebook runs on that; elsewhere the kernel gets
-the one that `pretend_accelerator` pretends.
-
-Usage: python tests/accelerator/pages.py NOTEBOOK ...
+the pretended one.
 """
 
 from __future__ import annotations
 
 import os
-import sys
-import time
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,18 +15,11 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
-HERE = Path(__file__).resolve().parent
-CELL_SECONDS = 300
-# What the kernels are told beside the environment of the suite: the models belong on
-# the accelerator, and nobody is there to watch a bar.
-KERNEL = {
-    "DEVICE": "auto",
-    "LEARN_TRANSFORMERS_STATIC": "1",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "TQDM_DISABLE": "1",
-    "JUPYTER_PREFER_ENV_PATH": "1",
-    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-}
+from book.execute import CELL_SECONDS, QUIET
+
+TESTS = Path(__file__).resolve().parent.parent
+# The models belong on the accelerator, whatever the pages do of themselves.
+KERNEL = QUIET | {"DEVICE": "auto"}
 
 
 @dataclass(frozen=True)
@@ -46,7 +36,8 @@ class FailedCell:
     @property
     def mixes_devices(self) -> bool:
         """Whether it failed of a device, not of an earlier cell's failure."""
-        says = ("on the same device", "device type tensor to numpy", "should be either")
+        says = ("on the same device", "and weight type", "type tensor to numpy")
+        says += ("should be either on cpu",)
         return any(words in self.message for words in says)
 
 
@@ -54,7 +45,7 @@ def environment(pretend: bool) -> dict[str, str]:
     """Return the environment of a kernel, with a pretended accelerator or without."""
     made = os.environ | KERNEL
     if pretend:
-        folders = [str(HERE), str(HERE.parent / "offline")]
+        folders = [str(TESTS), str(TESTS / "offline")]
         folders += [made["PYTHONPATH"]] if made.get("PYTHONPATH") else []
         made["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(folders))
         made["PRETEND_ACCELERATOR"] = "1"
@@ -77,7 +68,8 @@ def failed_cells(path: Path, pretend: bool) -> list[FailedCell]:
         allow_errors=True,
     )
     failed = []
-    with client.setup_kernel(env=environment(pretend)):
+    quiet = {"env": environment(pretend), "stderr": subprocess.DEVNULL}
+    with client.setup_kernel(**quiet):
         for index, cell in enumerate(notebook.cells):
             if cell.cell_type != "code":
                 continue
@@ -96,23 +88,3 @@ def failed_cells(path: Path, pretend: bool) -> list[FailedCell]:
                     line = (output.evalue.splitlines() or [""])[0]
                     failed.append(FailedCell(cell.id, output.ename, line))
     return failed
-
-
-def main(paths: list[str]) -> int:
-    """Print the cells that fail, notebook by notebook; return how many there are."""
-    import torch
-
-    pretend, total = not torch.accelerator.is_available(), 0
-    for path in map(Path, paths):
-        start = time.monotonic()
-        failed = failed_cells(path.resolve(), pretend)
-        total += len(failed)
-        print(f"{path.name}: {len(failed)} failed, {time.monotonic() - start:.0f} s")
-        for cell in failed:
-            print(f"  {'device' if cell.mixes_devices else 'other '}  {cell}")
-        sys.stdout.flush()
-    return total
-
-
-if __name__ == "__main__":
-    sys.exit(min(main(sys.argv[1:]), 100))

@@ -41,7 +41,7 @@ if not os.environ.get("LEARN_TRANSFORMERS_NETWORK"):
     socket.getaddrinfo = guarded_getaddrinfo
 
 if os.environ.get("PRETEND_ACCELERATOR"):
-    # tests/accelerator is on PYTHONPATH too: the first `import torch` finds a device.
-    import pretend_accelerator
+    # tests/ is on PYTHONPATH too: who imports torch will find an accelerator.
+    from accelerator import install
 
-    pretend_accelerator.install()
+    install()

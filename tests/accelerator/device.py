@@ -16,7 +16,7 @@ What it does not stand in for: speed, memory, float16 arithmetic, TF32,
 `torch.compile`, `torch.Generator(device=...)`, asynchronous execution, and operators
 that an accelerator lacks.
 
-This module needs torch; `pretend_accelerator` imports it when torch is imported.
+This module needs torch; the package imports it once torch is imported.
 """
 
 from __future__ import annotations

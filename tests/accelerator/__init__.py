@@ -1,8 +1,11 @@
-"""Give every process that imports this a pretended accelerator, once it needs one.
+"""A pretended accelerator for a process, from the moment at which it imports torch.
 
-Tests put this folder on PYTHONPATH of a kernel and set PRETEND_ACCELERATOR=1; the
-suite's sitecustomize then imports this module. Importing torch costs seconds, so
-nothing is imported here: a hook waits until somebody else imports torch.
+    install()   waits for torch, then registers the device (device.py)
+    pages.py    runs a notebook on it and says which cells fail
+
+A kernel gets it by PRETEND_ACCELERATOR=1 and by tests/ on its PYTHONPATH: the suite's
+sitecustomize then calls `install()`. Importing torch costs seconds, so nothing is
+imported here but Python's own.
 
 The library's `pipeline()` looks for a list of known makers and has no public way to
 add one, so `Pipeline.__init__` is told the device where its caller named none. The
@@ -25,15 +28,15 @@ TRAINER = "ACCELERATE_TORCH_DEVICE"  # what accelerate calls it
 
 def _with_torch(module: ModuleType) -> None:
     """Register the device as soon as torch is there."""
-    import pretend_device
+    from accelerator import device as pretended
 
-    pretend_device.register()
-    os.environ[TRAINER] = str(pretend_device.DEVICE)
+    pretended.register()
+    os.environ[TRAINER] = str(pretended.DEVICE)
 
 
 def _with_pipelines(module: ModuleType) -> None:
     """Let a pipeline without a device take the accelerator, as one does on CUDA."""
-    import pretend_device
+    from accelerator import device as pretended
 
     first = module.Pipeline.__init__
 
@@ -42,7 +45,7 @@ def _with_pipelines(module: ModuleType) -> None:
         model = args[0] if args else kwargs.get("model")
         mapped = getattr(model, "hf_device_map", None) is not None
         if (device is None and not mapped) or (type(device) is int and device >= 0):
-            device = pretend_device.DEVICE
+            device = pretended.DEVICE
         return first(self, *args, device=device, **kwargs)
 
     module.Pipeline.__init__ = init
