@@ -124,7 +124,14 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
                 "language": "python",
                 "name": "python3",
             },
-            "language_info": {"name": "python", "pygments_lexer": "ipython3"},
+            # What nbconvert needs to write a script, without the Python's version.
+            "language_info": {
+                "file_extension": ".py",
+                "mimetype": "text/x-python",
+                "name": "python",
+                "nbconvert_exporter": "python",
+                "pygments_lexer": "ipython3",
+            },
         }
     )
     for count, cell in enumerate(
