@@ -13,8 +13,9 @@ below autograd (`__torch_dispatch__`); operations that are given the device and 
 tensor (`torch.zeros(2, device="pretend")`) arrive at a fallback of that backend.
 
 What it does not stand in for: speed, memory, float16 arithmetic, TF32,
-`torch.compile`, `torch.Generator(device=...)`, asynchronous execution, and operators
-that an accelerator lacks.
+`torch.compile`, `torch.Generator(device=...)`, LSTM and GRU (torch asks an
+accelerator for fused ones), asynchronous execution, operators that an accelerator
+lacks, and `device_map="auto"`, which puts a model on the CPU here.
 
 This module needs torch; the package imports it once torch is imported.
 """

@@ -1,6 +1,7 @@
 """Imported by every Python that the suite starts: refuses all but this machine.
 
 A test or cell that would need the network fails here instead of passing by luck.
+With PRETEND_ACCELERATOR it gives the process an accelerator too (tests/accelerator).
 """
 
 import ipaddress
