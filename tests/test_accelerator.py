@@ -1,21 +1,20 @@
 """Every page is right on an accelerator: no cell mixes devices.
 
-On a machine with an accelerator the chapters run on that one. Elsewhere they run on
-one that is pretended (tests/accelerator): its arithmetic is the CPU's, and it refuses
-what CUDA refuses, so a forgotten `.to(model.device)` or `.cpu()` stops the cell.
+On a machine with an accelerator the chapters and solutions run on that one. Elsewhere
+they run on one that is pretended (tests/accelerator): its arithmetic is the CPU's, and
+it refuses what CUDA refuses, so a forgotten `.to(model.device)` or `.cpu()` stops the
+cell.
 """
 
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
 import nbformat
 import pytest
 from accelerator.pages import failed_cells
 
-NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
-CHAPTERS = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
+from book.execute import NOTEBOOKS, notebooks
 
 
 @cache
@@ -31,7 +30,11 @@ def pretend() -> bool:
     return True
 
 
-@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def name(path):
+    return path.relative_to(NOTEBOOKS).as_posix()
+
+
+@pytest.mark.parametrize("path", notebooks(), ids=name)
 def test_every_cell_runs_on_an_accelerator(path):
     failed = failed_cells(path, pretend())
     assert not failed, "\n".join(map(str, ["cells that fail:", *failed]))
@@ -47,16 +50,20 @@ PAGE = {
     "meant": "model(torch.ones(2))",
     "same": "assert outputs.detach().cpu().numpy().shape == (2,)",
     "follows": "nothing_of_that_name",
+    "checked": "print('01.1: your answer raises RuntimeError')",
 }
 
 
 def test_a_page_that_mixes_devices_is_caught_at_the_cell(tmp_path):
     notebook = nbformat.v4.new_notebook()
-    for name, code in PAGE.items():
-        cell = nbformat.v4.new_code_cell(code, id=name)
-        cell.metadata["tags"] = ["raises-exception"] if name == "meant" else []
+    for place, code in PAGE.items():
+        cell = nbformat.v4.new_code_cell(code, id=place)
+        cell.metadata["tags"] = ["raises-exception"] if place == "meant" else []
+        if place == "checked":
+            text = "01.1: right.\n"
+            cell.outputs = [nbformat.v4.new_output("stream", text=text)]
         notebook.cells.append(cell)
     nbformat.write(notebook, tmp_path / "page.ipynb")
     failed = failed_cells(tmp_path / "page.ipynb", pretend())
-    assert [cell.id for cell in failed] == ["mixed", "array", "follows"]
-    assert [cell.mixes_devices for cell in failed] == [True, True, False]
+    assert [cell.id for cell in failed] == ["mixed", "array", "follows", "checked"]
+    assert [cell.mixes_devices for cell in failed] == [True, True, False, False]
