@@ -1,6 +1,7 @@
 """Imported by every Python that the suite starts: refuses all but this machine.
 
 A test or cell that would need the network fails here instead of passing by luck.
+With PRETEND_ACCELERATOR it gives the process an accelerator too (tests/accelerator).
 """
 
 import ipaddress
@@ -39,3 +40,9 @@ def guarded_getaddrinfo(host, *args, **kwargs):
 if not os.environ.get("LEARN_TRANSFORMERS_NETWORK"):
     socket.socket.connect = guarded_connect
     socket.getaddrinfo = guarded_getaddrinfo
+
+if os.environ.get("PRETEND_ACCELERATOR"):
+    # tests/ is on PYTHONPATH too: who imports torch will find an accelerator.
+    from accelerator import install
+
+    install()
