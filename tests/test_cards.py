@@ -4,17 +4,16 @@ Each failure stands on the card word for word, and the model makes that mistake.
 """
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
+from places import NOTEBOOKS
 from transformers import pipeline
 
 from helpers import register_own_tasks, sound
 from helpers.catalogue import catalogue
 from helpers.models import embedded, size_of
 
-NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 SILENCE = {"raw": np.zeros(16_000, np.float32), "sampling_rate": 16_000}
 
 

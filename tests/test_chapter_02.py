@@ -14,7 +14,7 @@ import pytest
 import soundfile
 import torch
 from PIL import Image
-from test_hygiene import NOTEBOOKS
+from places import NOTEBOOKS
 from transformers import AutoModelForCausalLM, logging, pipeline, pipelines
 from transformers.pipelines.base import PipelineRegistry
 
@@ -128,7 +128,9 @@ def test_the_pipeline_that_a_reader_writes_is_small_and_stays(kept):
     assert pipelines.check_task("summarize")[1]["impl"] is ours
 
 
-def test_it_gives_the_result_of_the_old_task_and_refuses_what_is_no_text(kept, seen):
+def test_it_gives_the_result_of_the_old_task_and_refuses_what_is_no_text(
+    kept, record_fault
+):
     ours = page("retired-class")["Summarize"]
     pipelines.PIPELINE_REGISTRY.supported_tasks.pop("summarize", None)
     pipelines.PIPELINE_REGISTRY.register_pipeline(
@@ -141,7 +143,7 @@ def test_it_gives_the_result_of_the_old_task_and_refuses_what_is_no_text(kept, s
     for nothing in (None, 7, ["a", 7]):
         with pytest.raises(TypeError, match="summarize takes a text") as caught:
             summarize(nothing)
-        seen(f"the page's summarize given {nothing!r}", caught.value)
+        record_fault(f"the page's summarize given {nothing!r}", caught.value)
 
 
 # --- the widget -------------------------------------------------------------------
@@ -170,7 +172,7 @@ BAD = [
 
 @pytest.mark.parametrize(("task", "content", "error"), BAD)
 def test_the_widget_answers_a_bad_file_with_one_line(
-    task, content, error, draw, monkeypatch, capsys, seen
+    task, content, error, draw, monkeypatch, capsys, record_fault
 ):
     monkeypatch.chdir(NOTEBOOKS)
     shown = []
@@ -191,7 +193,7 @@ def test_the_widget_answers_a_bad_file_with_one_line(
     said = capsys.readouterr().out.splitlines()
     assert said[-1].split("\x1b[2K")[-1].startswith(error), said
     assert "Traceback" not in "".join(said)
-    seen(f"a file that is no input, for {task}", said[-1])
+    record_fault(f"a file that is no input, for {task}", said[-1])
 
 
 # --- the exercises ----------------------------------------------------------------

@@ -7,8 +7,8 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from places import NOTEBOOKS
 from scipy.special import expit, softmax
-from test_hygiene import NOTEBOOKS
 
 from helpers import check, model_for
 from helpers.exercises import chapter_03
@@ -86,10 +86,10 @@ def test_a_label_given_twice_shares_its_score(classifier):
     assert sum(twice["scores"]) == pytest.approx(1, abs=1e-5)
 
 
-def test_an_empty_text_in_a_list_is_said(classifier, seen):
+def test_an_empty_text_in_a_list_is_said(classifier, record_fault):
     with pytest.raises(ValueError, match="at least one sequence") as caught:
         classifier([TEXTS[0], ""], LABELS)
-    seen("zero-shot for a list with an empty text", caught.value)
+    record_fault("zero-shot for a list with an empty text", caught.value)
 
 
 def test_the_labelled_set_is_balanced_and_has_no_text_twice():

@@ -10,7 +10,7 @@ import nbformat
 import pytest
 import torch
 from einops import einsum, rearrange
-from test_hygiene import NOTEBOOKS
+from places import NOTEBOOKS
 
 from experiments import scaling as pretrain
 from experiments import transfer

@@ -16,7 +16,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient import NotebookClient
-from test_hygiene import PATHS, ROOT
+from places import PATHS, ROOT
 
 from book import sync_generated
 
@@ -89,7 +89,7 @@ def environment(place, address):
     }
 
 
-def test_the_first_cells_run_in_a_kernel(origin, tmp_path, monkeypatch, seen):
+def test_the_first_cells_run_in_a_kernel(origin, tmp_path, monkeypatch, record_fault):
     for name, value in environment(tmp_path, f"file://{origin}").items():
         monkeypatch.setenv(name, value)
     content = tmp_path / "content"
@@ -106,7 +106,9 @@ def test_the_first_cells_run_in_a_kernel(origin, tmp_path, monkeypatch, seen):
     }
     assert "Mode embedded" in said["setup"]
     assert "torch" not in said["bootstrap"], "pip was about to install torch"
-    seen(f"Colab: nothing there but {PATHS[0].name}", "it gets the series and runs")
+    record_fault(
+        f"Colab: nothing there but {PATHS[0].name}", "it gets the series and runs"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -134,13 +136,13 @@ def forked(origin, tmp_path_factory):
 
 
 @pytest.mark.parametrize("path", PATHS[1:], ids=lambda p: f"{p.parent.name}-{p.name}")
-def test_the_first_cells_run_in_colab(path, forked, seen):
+def test_the_first_cells_run_in_colab(path, forked, record_fault):
     content, said = forked[path]
     mode, *_, where = said[said.index("Mode ") :].splitlines()
     assert where == str(content / "series" / "notebooks"), said
     assert mode.startswith("Mode embedded")
     assert "torch" not in said[: said.index("Mode ")], "pip was to install torch"
-    seen(f"Colab: nothing there but {path.name}", "it gets the series and runs")
+    record_fault(f"Colab: nothing there but {path.name}", "it gets the series and runs")
 
 
 def test_a_notebook_without_the_cell_fails_in_colab(forked):

@@ -8,7 +8,7 @@ import importlib
 
 import nbformat
 import pytest
-from test_hygiene import NOTEBOOKS, PATHS
+from places import NOTEBOOKS, PATHS
 
 from helpers import check, exercises, hint, model_for, quiz
 from helpers.errors import HelperError

@@ -11,13 +11,12 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from places import NOTEBOOKS, ROOT
 
 from book import sync_generated
 from helpers.catalogue import catalogue
 from recipes import module_of
 
-ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOKS = ROOT / "notebooks"
 PATHS = sync_generated.chapters() + sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
 WIDGET = "application/vnd.jupyter.widget-view+json"
 every_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda p: p.name)

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from places import NOTEBOOKS
 
 from helpers import files_of, model_for, models, register_own_tasks, session
 from helpers.catalogue import catalogue
 from helpers.errors import HelperError
 from recipes import module_of, scores
-
-NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 
 
 @pytest.fixture(scope="module")
@@ -39,20 +38,20 @@ def test_model_for_names_a_folder_in_one_line(task, capsys):
     assert entry["hub"].split("/")[-1] in said
 
 
-def test_an_unknown_task_is_said(seen):
+def test_an_unknown_task_is_said(record_fault):
     with pytest.raises(
         HelperError, match="no model for the task 'sentimental'"
     ) as caught:
         model_for("sentimental")
     assert "sentiment-analysis" in str(caught.value)
-    seen("a task that does not exist", caught.value)
+    record_fault("a task that does not exist", caught.value)
 
 
-def test_an_unknown_mode_is_said(monkeypatch, seen):
+def test_an_unknown_mode_is_said(monkeypatch, record_fault):
     monkeypatch.setenv("MODELS", "huge")
     with pytest.raises(HelperError, match="MODELS=huge is not a mode") as caught:
         session.setup()
-    seen("MODELS=huge", caught.value)
+    record_fault("MODELS=huge", caught.value)
 
 
 def test_a_notebook_shows_a_helper_error_as_one_line():
@@ -142,7 +141,7 @@ def test_a_card_says_no_more_than_is_measured(name):
             assert value <= said[measure] + 0.02, f"the card can say more: {measure}"
 
 
-def test_a_card_that_says_too_much_is_noticed(monkeypatch, seen):
+def test_a_card_that_says_too_much_is_noticed(monkeypatch, record_fault):
     row = {"measure": "accuracy", "value": 0.9, "text": ""}
     table = {"embedded": {"ours": {"scores": [row]}}}
     monkeypatch.setattr(scores, "catalogue", lambda: table)
@@ -150,7 +149,7 @@ def test_a_card_that_says_too_much_is_noticed(monkeypatch, seen):
     said = scores.too_much("ours", {"accuracy": 0.88})
     assert said == ["ours: the card says 0.9 for accuracy, measured 0.88"]
     assert scores.too_much("ours", {"speed": 1.0})
-    seen("a card that says more than its model can do", said[0])
+    record_fault("a card that says more than its model can do", said[0])
 
 
 @pytest.mark.parametrize("name", catalogue()["embedded"])

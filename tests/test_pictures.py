@@ -1,18 +1,17 @@
 """Proves that the picture models answer, and that odd pictures end in clear words."""
 
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, UnidentifiedImageError
+from places import NOTEBOOKS
 from torch.nn.functional import normalize
 from transformers import pipeline
 
 from helpers import model_for
 
-NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 PICTURES = NOTEBOOKS / "data" / "pictures"
 LABELS = ["elephant", "tiger", "pizza", "umbrella", "guitar", "bicycle", "banana"]
 
@@ -82,38 +81,38 @@ def test_one_pixel_gets_an_answer(classify, choose):
     assert sum(scores) == pytest.approx(1)
 
 
-def test_a_text_named_png_is_refused(classify, tmp_path, seen):
+def test_a_text_named_png_is_refused(classify, tmp_path, record_fault):
     (tmp_path / "text.png").write_text("I am not a picture.")
     with pytest.raises(UnidentifiedImageError, match="text.png") as caught:
         classify(str(tmp_path / "text.png"))
-    seen("a text file named .png", caught.value)
+    record_fault("a text file named .png", caught.value)
 
 
-def test_half_a_picture_is_refused(classify, tmp_path, seen):
+def test_half_a_picture_is_refused(classify, tmp_path, record_fault):
     whole = (PICTURES / "elephant.png").read_bytes()
     (tmp_path / "half.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(OSError, match="truncated") as caught:
         classify(str(tmp_path / "half.png"))
-    seen("a picture cut in half", caught.value)
+    record_fault("a picture cut in half", caught.value)
 
 
-def test_a_picture_that_is_not_there_is_said(classify, seen):
+def test_a_picture_that_is_not_there_is_said(classify, record_fault):
     with pytest.raises(ValueError, match="nowhere.png") as caught:
         classify("nowhere.png")
-    seen("a picture that is not there", caught.value)
+    record_fault("a picture that is not there", caught.value)
 
 
-def test_an_address_while_offline_is_one_error(classify, seen):
+def test_an_address_while_offline_is_one_error(classify, record_fault):
     with pytest.raises(Exception, match="(?i)connect|refused|network") as caught:
         classify("http://127.0.0.1:9/elephant.png")  # nobody listens there
-    seen("the address of a picture while offline", caught.value)
+    record_fault("the address of a picture while offline", caught.value)
 
 
-def test_no_labels_is_one_error(choose, elephant, seen):
+def test_no_labels_is_one_error(choose, elephant, record_fault):
     """The library's own words, which the card of clip-emoji explains."""
     with pytest.raises(IndexError, match="list index out of range") as caught:
         choose(elephant, candidate_labels=[])
-    seen("an empty list of labels for a picture", caught.value)
+    record_fault("an empty list of labels for a picture", caught.value)
 
 
 def test_the_things_in_the_data_are_told(classify, choose):

@@ -183,11 +183,13 @@ def bad(kind, folder):
     ],
 )
 @pytest.mark.parametrize("task", ["detect", "describe"])
-def test_what_is_no_picture_is_refused(kind, words, task, request, tmp_path, seen):
+def test_what_is_no_picture_is_refused(
+    kind, words, task, request, tmp_path, record_fault
+):
     ask = request.getfixturevalue(task)
     with pytest.raises(Exception, match=words) as caught:
         ask(bad(kind, tmp_path))
-    seen(f"{task} given {kind}", caught.value)
+    record_fault(f"{task} given {kind}", caught.value)
 
 
 # Speed

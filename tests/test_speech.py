@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+from places import NOTEBOOKS
 from transformers import pipeline
 
 from helpers import model_for, sound
 from helpers.errors import HelperError
 
 RATE = 16_000
-NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 
 
 @pytest.fixture(scope="module")
@@ -136,11 +136,11 @@ def test_whisper_is_told_what_its_authors_publish():
     assert json.loads((folder / "config.json").read_text())["dtype"] == "float32"
 
 
-def test_a_list_with_none_is_refused(speak, write_down, digit, seen):
+def test_a_list_with_none_is_refused(speak, write_down, digit, record_fault):
     for name, use in (("speaking", speak), ("hearing", write_down), ("digits", digit)):
         with pytest.raises((TypeError, ValueError, AttributeError)) as caught:
             use([None])
-        seen(f"{name}: a list with None", caught.value)
+        record_fault(f"{name}: a list with None", caught.value)
 
 
 @pytest.mark.parametrize(
@@ -153,23 +153,23 @@ def test_a_list_with_none_is_refused(speak, write_down, digit, seen):
         (np.zeros(10, "float32"), -1, "the rate -1"),
     ],
 )
-def test_what_is_no_sound_is_refused(wave, rate, words, seen):
+def test_what_is_no_sound_is_refused(wave, rate, words, record_fault):
     with pytest.raises(HelperError, match=words) as caught:
         sound(wave, rate)
-    seen(f"sound of shape {wave.shape} at {rate} Hz", caught.value)
+    record_fault(f"sound of shape {wave.shape} at {rate} Hz", caught.value)
 
 
-def test_a_file_that_is_no_sound_is_refused(tmp_path, seen):
+def test_a_file_that_is_no_sound_is_refused(tmp_path, record_fault):
     path = tmp_path / "note.wav"
     path.write_text("not a sound")
     with pytest.raises(HelperError, match="cannot be read as sound") as caught:
         sound(path)
-    seen("a text file named .wav", caught.value)
+    record_fault("a text file named .wav", caught.value)
     with pytest.raises(HelperError, match="cannot be read as sound"):
         sound(tmp_path / "absent.wav")
 
 
-def test_the_library_refuses_two_channels_and_no_rate(write_down, seen):
+def test_the_library_refuses_two_channels_and_no_rate(write_down, record_fault):
     with pytest.raises(ValueError, match="axis 0 as channels") as caught:
         write_down({"raw": np.zeros((100, 2), "float32"), "sampling_rate": RATE})
-    seen("two channels given to the pipeline", caught.value)
+    record_fault("two channels given to the pipeline", caught.value)

@@ -15,10 +15,10 @@ import nbformat
 import pytest
 import test_hygiene
 from nbformat.v4 import new_code_cell, new_notebook, new_output
+from places import ROOT
 
 from book import execute, sync_generated
 
-ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build" / "broken"
 
 
@@ -51,11 +51,11 @@ def test_a_right_notebook_passes():
     assert "cells run: 2, output compared: 2, excused: 0" in said
 
 
-def test_a_changed_output_fails(seen):
+def test_a_changed_output_fails(record_fault):
     status, said = suite("changed", ("print('new')", "old\n"))
     assert status == 1
     assert "Cell outputs differ" in said
-    seen("a stored output that the cell does not print", "Cell outputs differ")
+    record_fault("a stored output that the cell does not print", "Cell outputs differ")
 
 
 def test_a_changed_third_digit_fails_a_changed_fifth_does_not():
@@ -63,29 +63,31 @@ def test_a_changed_third_digit_fails_a_changed_fifth_does_not():
     assert suite("fifth", ("print(0.1234567)", "0.1234999\n"))[0] == 0
 
 
-def test_an_unknown_magic_fails(seen):
+def test_an_unknown_magic_fails(record_fault):
     status, said = suite("magic", ("%no_such_magic", None))
     assert status == 1
     assert "no_such_magic" in said
-    seen("an unknown magic", "UsageError: Line magic function `%no_such_magic` …")
+    record_fault(
+        "an unknown magic", "UsageError: Line magic function `%no_such_magic` …"
+    )
 
 
 @pytest.mark.parametrize("command", ["!exit 3", "%pip install ./no-such-folder"])
-def test_a_failing_shell_command_fails(seen, command):
+def test_a_failing_shell_command_fails(record_fault, command):
     # Its output would differ anyway, so it is not compared here: the exit code is.
     status, said = suite("shell", (f"# NBVAL_IGNORE_OUTPUT\n{command}", None))
     assert status == 1
     assert "a shell command ended with exit code" in said
-    seen(f"a cell with {command}", "a shell command ended with exit code …")
+    record_fault(f"a cell with {command}", "a shell command ended with exit code …")
 
 
-def test_a_killed_kernel_is_noticed_at_once(seen):
+def test_a_killed_kernel_is_noticed_at_once(record_fault):
     kill = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     status, said = suite("killed", (kill, None), ("print(1)", "1\n"), timeout=100)
     assert status == 1
     assert "the kernel died" in said
     assert re.search(r"1 failed, 1 skipped in \d\d?\.", said), said
-    seen("a kernel that is killed", "the kernel died; the rest is skipped")
+    record_fault("a kernel that is killed", "the kernel died; the rest is skipped")
 
 
 def test_after_a_failure_the_rest_is_skipped():
@@ -94,14 +96,14 @@ def test_after_a_failure_the_rest_is_skipped():
     assert "1 failed, 1 skipped" in said
 
 
-def test_a_call_to_the_network_fails(seen):
+def test_a_call_to_the_network_fails(record_fault):
     code = (
         "import urllib.request\nurllib.request.urlopen('http://example.org', timeout=5)"
     )
     status, said = suite("network", (code, None))
     assert status == 1
     assert "the test suite has no network" in said
-    seen("a cell that calls the network", "the test suite has no network")
+    record_fault("a cell that calls the network", "the test suite has no network")
 
 
 def test_a_network_address_is_refused_too(monkeypatch):
@@ -124,16 +126,18 @@ def copy(tmp_path):
     return path, notebook, lambda: nbformat.write(notebook, path)
 
 
-def test_stored_widget_state_fails(copy, seen):
+def test_stored_widget_state_fails(copy, record_fault):
     path, notebook, save = copy
     notebook.metadata["widgets"] = {"state": {}}
     save()
     with pytest.raises(AssertionError):
         test_hygiene.test_a_notebook_is_saved_after_a_clean_run(path)
-    seen("a notebook saved with widget state", "AssertionError in the hygiene tests")
+    record_fault(
+        "a notebook saved with widget state", "AssertionError in the hygiene tests"
+    )
 
 
-def test_a_stored_widget_fails_and_is_not_written(copy, seen):
+def test_a_stored_widget_fails_and_is_not_written(copy, record_fault):
     path, notebook, save = copy
     cell = next(c for c in notebook.cells if c.cell_type == "code")
     view = {test_hygiene.WIDGET: {"model_id": "1"}, "text/plain": "Text()"}
@@ -143,10 +147,10 @@ def test_a_stored_widget_fails_and_is_not_written(copy, seen):
         test_hygiene.test_a_notebook_is_saved_after_a_clean_run(path)
     with pytest.raises(execute.Failure, match="left a widget") as caught:
         execute.clean(notebook)
-    seen("`make update` on a cell that leaves a widget", caught.value)
+    record_fault("`make update` on a cell that leaves a widget", caught.value)
 
 
-def test_a_badge_that_points_elsewhere_fails(copy, monkeypatch, seen):
+def test_a_badge_that_points_elsewhere_fails(copy, monkeypatch, record_fault):
     path, notebook, save = copy
     notebook.cells[0].source = notebook.cells[0].source.replace("/blob/", "/tree/")
     save()
@@ -154,7 +158,7 @@ def test_a_badge_that_points_elsewhere_fails(copy, monkeypatch, seen):
     monkeypatch.setattr(test_hygiene, "ROOT", path.parent)
     with pytest.raises(AssertionError):
         test_hygiene.test_badges_open_this_repository()
-    seen("a badge that points elsewhere", "AssertionError in the hygiene tests")
+    record_fault("a badge that points elsewhere", "AssertionError in the hygiene tests")
 
 
 def test_an_excused_cell_without_assert_fails(copy):
@@ -167,7 +171,7 @@ def test_an_excused_cell_without_assert_fails(copy):
         test_hygiene.test_an_excused_cell_asserts(path)
 
 
-def test_a_failing_notebook_is_named(tmp_path, monkeypatch, seen):
+def test_a_failing_notebook_is_named(tmp_path, monkeypatch, record_fault):
     cells = [new_code_cell("x = 1"), new_code_cell("x / 0")]
     cells[1].id = "divide"
     path = tmp_path / "99_broken.ipynb"
@@ -180,10 +184,10 @@ def test_a_failing_notebook_is_named(tmp_path, monkeypatch, seen):
         "99_broken.ipynb, code cell 2 (divide: x / 0): "
         "ZeroDivisionError: division by zero"
     )
-    seen("`make run` with a cell that fails", said)
+    record_fault("`make run` with a cell that fails", said)
 
 
-def test_a_notebook_whose_kernel_dies_is_named(tmp_path, monkeypatch, seen):
+def test_a_notebook_whose_kernel_dies_is_named(tmp_path, monkeypatch, record_fault):
     cell = new_code_cell("import os; os._exit(1)")
     path = tmp_path / "99_dies.ipynb"
     nbformat.write(new_notebook(cells=[cell]), path)
@@ -192,7 +196,7 @@ def test_a_notebook_whose_kernel_dies_is_named(tmp_path, monkeypatch, seen):
         execute.Failure, match="code cell 1 .* the kernel died"
     ) as caught:
         execute.execute(path)
-    seen("`make run` with a kernel that dies", caught.value)
+    record_fault("`make run` with a kernel that dies", caught.value)
 
 
 def test_make_run_fails_when_a_notebook_does(tmp_path, monkeypatch, capsys):

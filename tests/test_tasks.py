@@ -41,16 +41,16 @@ def test_the_same_text_gives_the_same_summary_and_a_list_gives_a_list(summarize)
 
 
 @pytest.mark.parametrize("bad", ["", "   ", None, 7])
-def test_what_is_not_a_text_is_refused(summarize, bad, seen):
+def test_what_is_not_a_text_is_refused(summarize, bad, record_fault):
     with pytest.raises(ValueError, match="not a text") as caught:
         summarize([bad])
-    seen(f"summarize given {bad!r}", caught.value)
+    record_fault(f"summarize given {bad!r}", caught.value)
 
 
-def test_a_text_beyond_the_context_is_refused(summarize, seen):
+def test_a_text_beyond_the_context_is_refused(summarize, record_fault):
     with pytest.raises(ValueError, match="takes at most 7,936") as caught:
         summarize("word " * 10_000)
-    seen("summarize given 10,000 words", caught.value)
+    record_fault("summarize given 10,000 words", caught.value)
 
 
 def test_another_script_is_answered(summarize):

@@ -71,12 +71,12 @@ def test_ten_thousand_words_are_cut_and_answered(translate, tokenizer):
     assert translate([text])[0]
 
 
-def test_ten_thousand_words_uncut_are_refused(model, tokenizer, seen):
+def test_ten_thousand_words_uncut_are_refused(model, tokenizer, record_fault):
     text = " ".join(["Save the file."] * 3334)
     inputs = tokenizer(text, return_tensors="pt")
     with pytest.raises((IndexError, RuntimeError)) as caught:
         model.generate(**inputs)
-    seen("10,000 words to be translated, without truncation", caught.value)
+    record_fault("10,000 words to be translated, without truncation", caught.value)
 
 
 @pytest.mark.parametrize(
@@ -96,10 +96,10 @@ def test_the_tokenizer_gives_a_text_back(tokenizer, text):
     assert tokenizer.decode(ids, skip_special_tokens=True) == text
 
 
-def test_something_that_is_no_text_is_refused(tokenizer, seen):
+def test_something_that_is_no_text_is_refused(tokenizer, record_fault):
     with pytest.raises((TypeError, ValueError)) as caught:
         tokenizer(["Save the file", None], return_tensors="pt", padding=True)
-    seen("a None among the texts to be translated", caught.value)
+    record_fault("a None among the texts to be translated", caught.value)
 
 
 def test_the_folder_holds_safetensors_and_nothing_that_runs():

@@ -105,28 +105,28 @@ def test_one_label_is_judged_alone_and_labels_may_be_one_string(classifier):
 
 
 @pytest.mark.parametrize("labels", [[], ""])
-def test_no_label_is_said(classifier, labels, seen):
+def test_no_label_is_said(classifier, labels, record_fault):
     with pytest.raises(ValueError, match="at least one label") as caught:
         classifier("A text.", labels)
-    seen("zero-shot without a label", caught.value)
+    record_fault("zero-shot without a label", caught.value)
 
 
-def test_a_template_without_braces_is_said(classifier, seen):
+def test_a_template_without_braces_is_said(classifier, record_fault):
     with pytest.raises(ValueError, match="hypothesis_template") as caught:
         classifier("A text.", ["sports"], hypothesis_template="This is sports.")
-    seen("a template without braces", caught.value)
+    record_fault("a template without braces", caught.value)
 
 
-def test_an_empty_text_is_said(classifier, seen):
+def test_an_empty_text_is_said(classifier, record_fault):
     with pytest.raises(ValueError, match="at least one sequence") as caught:
         classifier("", ["sports", "politics"])
-    seen("zero-shot for an empty text", caught.value)
+    record_fault("zero-shot for an empty text", caught.value)
 
 
-def test_a_list_with_none_is_said(classifier, seen):
+def test_a_list_with_none_is_said(classifier, record_fault):
     with pytest.raises((TypeError, ValueError)) as caught:
         classifier(["A text.", None], ["sports", "politics"])
-    seen("zero-shot for a list with None", caught.value)
+    record_fault("zero-shot for a list with None", caught.value)
 
 
 def test_a_text_longer_than_the_model_reads(classifier):

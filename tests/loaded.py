@@ -1,0 +1,30 @@
+"""A plugin for pytest: models that are loaded once for all files of a worker."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def pipe() -> Callable:
+    """Give a pipeline, loaded at its first use: `pipe("summarize", dtype="float32")`.
+
+    The task's embedded model is taken, or the one that is named after it. Whoever
+    changes a pipeline makes one of its own: others use this one, too.
+    """
+
+    @functools.cache
+    def load(task: str, name: str | None = None, **options):
+        from transformers import pipeline
+
+        from helpers import model_for, register_own_tasks
+        from helpers.models import embedded
+
+        register_own_tasks()
+        chosen = {"model": str(embedded(name))} if name else model_for(task)
+        return pipeline(task, **chosen, **options)
+
+    return load
