@@ -2,7 +2,10 @@
 
 import os
 
+import pytest
+
 pytest_plugins = ["nbval_hooks", "report", "tiers", "loaded"]
+pytest.register_assert_rewrite("hygiene")
 
 
 def pytest_configure(config):

@@ -30,4 +30,4 @@ def tracked() -> list[Path]:
     """Return the files that git tracks, or would: what somebody else gets."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     out = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    return [ROOT / name for name in out.stdout.splitlines() if (ROOT / name).exists()]
+    return [p for p in map(ROOT.joinpath, out.stdout.splitlines()) if p.is_file()]
