@@ -16,15 +16,18 @@ def pipe() -> Callable:
     changes a pipeline makes one of its own: others use this one, too.
     """
 
+    from helpers import model_for, register_own_tasks
+    from helpers.models import embedded
+
     @functools.cache
-    def load(task: str, name: str | None = None, **options):
+    def loaded(task: str, folder: str, **options):
         from transformers import pipeline
 
-        from helpers import model_for, register_own_tasks
-        from helpers.models import embedded
-
         register_own_tasks()
-        chosen = {"model": str(embedded(name))} if name else model_for(task)
-        return pipeline(task, **chosen, **options)
+        return pipeline(task, model=folder, **options)
+
+    def load(task: str, name: str | None = None, **options):
+        folder = str(embedded(name)) if name else model_for(task)["model"]
+        return loaded(task, folder, **options)
 
     return load

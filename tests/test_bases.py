@@ -7,21 +7,22 @@ import hashlib
 import json
 import os
 import struct
-import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 from mirror import Mirror
-from places import NOTEBOOKS
 
-from helpers import bases, store
+from helpers import bases, hub, store
 from helpers.catalogue import catalogue
 from helpers.converters import whisper
 from helpers.errors import FetchError, HelperError
 
 WHEEL = "tiny_base-1.0-py3-none-any.whl"
 REVISION = "ab" * 20
+HUB_TROUBLE = hub.hub_trouble
 
 
 def digest(data: bytes) -> str:
@@ -148,53 +149,45 @@ def test_an_unknown_base_is_said(record_fault):
     record_fault("a base that the catalogue does not have", caught.value)
 
 
-def from_the_hub(tiny, tmp_path, weights: bytes):
-    """Fetch `tiny` in a process of its own, from a mirror with these weights."""
+@pytest.fixture
+def from_the_hub(tiny, tmp_path, monkeypatch):
+    """A function that fetches `tiny` from a mirror of the Hub with these weights."""
+    tiny[1].joinpath(WHEEL).unlink()
     repo = tmp_path / "repo"
     repo.mkdir()
-    (repo / "model.safetensors").write_bytes(weights)
     (repo / "config.json").write_text("{}")
     (repo / "tokenizer.json").write_text("{}")
-    spec, links, _ = tiny
-    links.joinpath(WHEEL).unlink()
-    code = f"""
-from helpers.bases import base
-from helpers.catalogue import catalogue
-from helpers.converters import whisper
-from helpers.errors import HelperError
-catalogue()["bases"]["tiny"] = {spec!r}
-catalogue()["hub"]["someone/tiny"] = {catalogue()["hub"]["someone/tiny"]!r}
-try:
-    print("GOT", sorted(p.name for p in base("tiny").iterdir()))
-except HelperError as error:
-    print("ERROR", error)
-"""
     with Mirror({"someone/tiny": (REVISION, repo)}) as mirror:
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            cwd=NOTEBOOKS,
-            env=os.environ
-            | {"HF_ENDPOINT": mirror.url, "HF_HOME": str(tmp_path / "home")},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+        # The client reads HF_ENDPOINT when it is imported, which was long ago.
+        address = f"{mirror.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "ENDPOINT", mirror.url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(hub, "hub_trouble", HUB_TROUBLE)
+        monkeypatch.setattr(hub, "TRIES", 1)
+
+        def fetch(weights: bytes) -> Path:
+            (repo / "model.safetensors").write_bytes(weights)
+            try:
+                return bases.base("tiny")
+            finally:
+                assert any("resolve" in request for request in mirror.requests)
+
+        yield fetch
 
 
-def test_the_hub_stands_in_for_the_package_index(tiny, tmp_path, record_fault):
-    said = from_the_hub(tiny, tmp_path, b"weights" * 100)
-    assert "GOT ['config.json', 'manifest.json', 'model.safetensors'" in said
-    record_fault("no package index, the Hub answers", said)
+def test_the_hub_stands_in_for_the_package_index(from_the_hub, record_fault):
+    folder = from_the_hub(b"weights" * 100)
+    names = sorted(path.name for path in folder.iterdir())
+    assert names[:3] == ["config.json", "manifest.json", "model.safetensors"]
+    assert (folder / "model.safetensors").read_bytes() == b"weights" * 100
+    record_fault("no package index, the Hub answers", f"{names}")
 
 
-def test_other_weights_from_the_hub_are_refused(tiny, tmp_path, record_fault):
-    said = from_the_hub(tiny, tmp_path, b"others!" * 100)
-    assert said.startswith("ERROR")
-    assert "damaged model.safetensors" in said
-    record_fault("no package index, the Hub serves other weights", said)
+def test_other_weights_from_the_hub_are_refused(from_the_hub, record_fault):
+    with pytest.raises(FetchError, match=r"damaged model\.safetensors") as caught:
+        from_the_hub(b"others!" * 100)
+    record_fault("no package index, the Hub serves other weights", caught.value)
 
 
 def test_ctranslate2_is_read_as_it_is_laid_out(tmp_path):
@@ -215,6 +208,7 @@ def test_ctranslate2_is_read_as_it_is_laid_out(tmp_path):
         whisper.read_ctranslate2(tmp_path / "model.bin")
 
 
+@pytest.mark.model
 def test_every_base_is_what_its_row_says():
     for name, spec in catalogue()["bases"].items():
         folder = bases.base(name)
@@ -227,6 +221,7 @@ def test_every_base_is_what_its_row_says():
         assert abs(parameters_of(folder) - hub["parameters"]) <= 512, name
 
 
+@pytest.mark.model
 def test_minilm_knows_what_is_alike():
     import torch
     from transformers import AutoModel, AutoTokenizer
@@ -252,24 +247,17 @@ def test_minilm_knows_what_is_alike():
     assert far < 0.2
 
 
-def test_smollm2_answers():
-    from transformers import pipeline
-
-    generator = pipeline(
-        "text-generation", model=str(bases.base("SmolLM2-135M-Instruct"))
-    )
+def test_smollm2_answers(pipe):
+    generator = pipe("text-generation", "SmolLM2-135M-Instruct")
     question = [{"role": "user", "content": "What is the capital of France?"}]
     answer = generator(question, max_new_tokens=12, do_sample=False)
     assert "Paris" in answer[0]["generated_text"][-1]["content"]
 
 
-def test_whisper_writes_no_special_tokens():
+def test_whisper_writes_no_special_tokens(pipe):
     import numpy
-    from transformers import pipeline
 
-    listener = pipeline(
-        "automatic-speech-recognition", model=str(bases.base("whisper-tiny.en"))
-    )
+    listener = pipe("automatic-speech-recognition", "whisper-tiny.en")
     rng = numpy.random.default_rng(0)
     noise = rng.normal(0, 1e-3, 16_000).astype("float32")
     answer = listener(

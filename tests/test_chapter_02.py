@@ -4,12 +4,10 @@ small and refuses nonsense, its widget answers with one line, its exercises poin
 The cells are taken from the notebook as it stands, so that the page is what is tested.
 """
 
-import io
-
 import ipywidgets
 import matplotlib.pyplot as plt
-import nbformat
 import numpy as np
+import pages
 import pytest
 import soundfile
 import torch
@@ -17,15 +15,12 @@ from PIL import Image
 from places import NOTEBOOKS
 from transformers import AutoModelForCausalLM, logging, pipeline, pipelines
 from transformers.pipelines.base import PipelineRegistry
+from wrong_inputs import A_TEXT, wav
 
 from helpers import check, explore, model_for, register_own_tasks, sound, widgets
 from helpers.exercises import chapter_02
 
-CELLS = {
-    cell.id: cell.source
-    for cell in nbformat.read(NOTEBOOKS / "02_thirteen_tasks.ipynb", 4).cells
-    if cell.cell_type == "code"
-}
+CELLS = pages.page("02_thirteen_tasks")
 
 
 def page(*ids):
@@ -33,9 +28,7 @@ def page(*ids):
     logging.set_verbosity_error()  # as setup() does
     names = {"pipeline": pipeline, "model_for": model_for, "plt": plt}
     names |= {"Image": Image, "sound": sound, "soundfile": soundfile}
-    for name in ids:
-        exec(CELLS[name], names)  # noqa: S102 (the page's own source)
-    return names
+    return pages.run(CELLS, ids, names)
 
 
 @pytest.fixture
@@ -155,18 +148,11 @@ def draw():
     return names["draw"]
 
 
-def wave(samples):
-    """Return the bytes of a WAV file."""
-    file = io.BytesIO()
-    soundfile.write(file, samples, 16_000, format="WAV")
-    return file.getvalue()
-
-
 BAD = [
-    ("image-classification", b"This is a text.", "UnidentifiedImageError"),
+    ("image-classification", A_TEXT, "UnidentifiedImageError"),
     ("image-classification", b"", "UnidentifiedImageError"),
-    ("audio-classification", b"This is a text.", "LibsndfileError"),
-    ("audio-classification", wave(np.zeros(0)), "HelperError"),
+    ("audio-classification", A_TEXT, "LibsndfileError"),
+    ("audio-classification", wav(np.zeros(0)), "HelperError"),
 ]
 
 

@@ -10,7 +10,7 @@ import pytest
 from places import NOTEBOOKS
 from scipy.special import expit, softmax
 
-from helpers import check, model_for
+from helpers import check
 from helpers.exercises import chapter_03
 
 TEXTS = [
@@ -22,22 +22,17 @@ LABELS = ["traffic", "cooking", "sports", "the weather"]
 
 
 @pytest.fixture(scope="module")
-def classifier():
-    from transformers import pipeline
-
-    task = "zero-shot-classification"
-    return pipeline(task, **model_for(task))
+def classifier(pipe):
+    return pipe("zero-shot-classification")
 
 
 @pytest.fixture(scope="module")
-def embed():
-    """A function like the page's: a unit vector a text, the mean over its tokens."""
+def embed(pipe):
+    """A function like the page's: a unit vector per text, the mean over its tokens."""
     import torch
-    from transformers import AutoModel, AutoTokenizer
 
-    name = model_for("feature-extraction")["model"]
-    tokenizer = AutoTokenizer.from_pretrained(name)
-    encoder = AutoModel.from_pretrained(name)
+    extract = pipe("feature-extraction")
+    tokenizer, encoder = extract.tokenizer, extract.model
 
     @torch.no_grad()
     def embed(texts):

@@ -8,25 +8,22 @@ import csv
 import importlib
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
+from places import NOTEBOOKS
 
-from helpers import check, model_for
+from helpers import check
 from helpers.exercises import chapter_04
 
-DATA = Path(__file__).resolve().parent.parent / "notebooks" / "data"
-EXPERIMENTS = DATA.parent / "experiments"
+DATA = NOTEBOOKS / "data"
+EXPERIMENTS = NOTEBOOKS / "experiments"
 CALM = {"do_sample": False, "max_new_tokens": 3}
 
 
 @pytest.fixture(scope="module")
-def generator():
-    from transformers import pipeline
-
-    chosen = model_for("text-generation")
-    return pipeline("text-generation", dtype="float32", **chosen)
+def generator(pipe):
+    return pipe("text-generation", dtype="float32")
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ The page's own cells run here, over small stand-ins for the models: a text's vec
 counts its words. So each fault can be made at will, in seconds.
 """
 
-import ast
 import csv
 import hashlib
 import json
@@ -16,8 +15,8 @@ from collections import defaultdict
 from functools import lru_cache
 from pathlib import Path
 
-import nbformat
 import numpy as np
+import pages
 import pandas as pd
 import PIL.Image
 import pytest
@@ -32,24 +31,13 @@ MUSEUM = NOTEBOOKS / "data" / "museum"
 
 from experiments.museum import collection as museum
 
-CELLS = {
-    cell.id: cell.source
-    for cell in nbformat.read(NOTEBOOKS / "05_combining_sources.ipynb", 4).cells
-    if cell.cell_type == "code"
-}
+CELLS = pages.page("05_combining_sources")
 PAGE = ["describe", "understand", "ways", "search", "fuse", "ask", "where"]
-DEFINES = (ast.Import, ast.ImportFrom, ast.FunctionDef)
 
 
 def definitions(name):
     """Return a cell's imports and functions, and WAYS, without what it shows."""
-    kept = []
-    for node in ast.parse(CELLS[name]).body:
-        if isinstance(node, DEFINES) or ast.unparse(node).startswith(
-            ("WAYS", "COLUMNS")
-        ):
-            kept.append(node)
-    return ast.unparse(ast.Module(kept, []))
+    return pages.definitions(CELLS[name], "WAYS", "COLUMNS")
 
 
 def counted(texts):

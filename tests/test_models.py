@@ -19,10 +19,8 @@ from recipes import module_of, scores
 
 
 @pytest.fixture(scope="module")
-def classifier():
-    from transformers import pipeline
-
-    return pipeline("sentiment-analysis", **model_for("sentiment-analysis"))
+def classifier(pipe):
+    return pipe("sentiment-analysis")
 
 
 @pytest.mark.parametrize("task", catalogue()["tasks"])

@@ -3,22 +3,17 @@ that bad texts end in a right answer or one clear error."""
 
 import pytest
 import torch
-from transformers import pipeline
-
-from helpers import model_for
-
-SCRIPTS = ["今日は良い天気です。", "Завтра будет дождь.", "كرة القدم", "🙂🙂", " "]
-LONG = "word " * 10_000
+from wrong_inputs import LONG, SCRIPTS, WITH_NONE
 
 
 @pytest.fixture(scope="module")
-def extract():
-    return pipeline("feature-extraction", **model_for("feature-extraction"))
+def extract(pipe):
+    return pipe("feature-extraction")
 
 
 @pytest.fixture(scope="module")
-def write():
-    return pipeline("text-generation", **model_for("text-generation"))
+def write(pipe):
+    return pipe("text-generation")
 
 
 def mean(extract, text):
@@ -42,7 +37,7 @@ def test_odd_texts_have_a_vector(extract, text):
 
 def test_a_list_with_none_has_no_vectors(extract, record_fault):
     with pytest.raises((TypeError, ValueError)) as caught:
-        extract(["a man is eating food", None])
+        extract(WITH_NONE)
     record_fault("feature-extraction for a list with None", caught.value)
 
 
@@ -79,7 +74,7 @@ def test_an_empty_text_is_said_or_continued(write, record_fault):
 
 def test_a_list_with_none_is_not_continued(write, record_fault):
     with pytest.raises((TypeError, ValueError, AttributeError)) as caught:
-        write(["Once upon a time", None], max_new_tokens=2)
+        write(WITH_NONE, max_new_tokens=2)
     record_fault("text-generation for a list with None", caught.value)
 
 

@@ -1,30 +1,26 @@
 """Proves that the committed translation model answers well and fails clearly.
 
-The model is loaded as a user loads it: from its folder, by the library's own classes.
+The model is loaded as a user loads it, into the series' own pipeline.
 """
-
-from pathlib import Path
 
 import pytest
 import torch
+from places import NOTEBOOKS
+from wrong_inputs import SCRIPTS, WITH_NONE
 
 from recipes.marian_en_fr_ui import corpus, score, train
 
-FOLDER = Path(__file__).resolve().parent.parent / "notebooks/models/marian-en-fr-ui"
+FOLDER = NOTEBOOKS / "models" / "marian-en-fr-ui"
 
 
 @pytest.fixture(scope="module")
-def model():
-    from transformers import AutoModelForSeq2SeqLM
-
-    return AutoModelForSeq2SeqLM.from_pretrained(FOLDER).eval()
+def model(pipe):
+    return pipe("translate", "marian-en-fr-ui").model
 
 
 @pytest.fixture(scope="module")
-def tokenizer():
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(FOLDER)
+def tokenizer(pipe):
+    return pipe("translate", "marian-en-fr-ui").tokenizer
 
 
 @pytest.fixture
@@ -80,7 +76,7 @@ def test_ten_thousand_words_uncut_are_refused(model, tokenizer, record_fault):
 
 
 @pytest.mark.parametrize(
-    "text", ["保存文件", "Сохранить файл", "احفظ الملف", "שמור 😀 ¿?", "\x00\ufffd\n\t"]
+    "text", [*SCRIPTS, "Сохранить файл", "שמור 😀 ¿?", "\x00\ufffd\n\t"]
 )
 def test_other_scripts_end_in_an_answer(translate, tokenizer, text):
     assert isinstance(translate([text])[0], str)
@@ -98,7 +94,7 @@ def test_the_tokenizer_gives_a_text_back(tokenizer, text):
 
 def test_something_that_is_no_text_is_refused(tokenizer, record_fault):
     with pytest.raises((TypeError, ValueError)) as caught:
-        tokenizer(["Save the file", None], return_tensors="pt", padding=True)
+        tokenizer(WITH_NONE, return_tensors="pt", padding=True)
     record_fault("a None among the texts to be translated", caught.value)
 
 

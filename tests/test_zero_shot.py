@@ -5,17 +5,15 @@ import csv
 import math
 
 import pytest
+from wrong_inputs import SCRIPTS, WITH_NONE
 
 from helpers.catalogue import MODELS
-from helpers.models import embedded
 from recipes.minilm_nli import score
 
 
 @pytest.fixture(scope="module")
-def classifier():
-    from transformers import pipeline
-
-    return pipeline("zero-shot-classification", model=str(embedded("minilm-nli")))
+def classifier(pipe):
+    return pipe("zero-shot-classification", "minilm-nli")
 
 
 def best(answer):
@@ -125,7 +123,7 @@ def test_an_empty_text_is_said(classifier, record_fault):
 
 def test_a_list_with_none_is_said(classifier, record_fault):
     with pytest.raises((TypeError, ValueError)) as caught:
-        classifier(["A text.", None], ["sports", "politics"])
+        classifier(WITH_NONE, ["sports", "politics"])
     record_fault("zero-shot for a list with None", caught.value)
 
 
@@ -138,9 +136,7 @@ def test_a_text_longer_than_the_model_reads(classifier):
     assert best(classifier(text, ["politics", "sports"])) == "sports"
 
 
-@pytest.mark.parametrize(
-    "text", ["今日は良い天気です。", "Завтра будет дождь.", "كرة القدم", "🙂🙂", " "]
-)
+@pytest.mark.parametrize("text", SCRIPTS)
 def test_other_scripts_give_numbers(classifier, text):
     scores = classifier(text, ["weather", "sports", "politics"])["scores"]
     assert all(0 <= score <= 1 for score in scores)
