@@ -34,14 +34,15 @@ def run(page: dict[str, str], ids: Iterable[str], space: dict) -> dict:
 
 def definitions(source: str, *names: str) -> str:
     """Return a cell's imports, functions, classes and assignments to some names."""
+    defining = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
     kept = []
     for node in ast.parse(source).body:
         if isinstance(node, ast.Assign):
-            targets = {ast.unparse(target) for target in node.targets}
-            if targets & set(names):
-                kept.append(node)
-        elif isinstance(
-            node, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
-        ):
+            assigned = {ast.unparse(target) for target in node.targets}
+        elif isinstance(node, (ast.AugAssign, ast.AnnAssign)):
+            assigned = {ast.unparse(node.target)}
+        else:
+            assigned = set()
+        if isinstance(node, defining) or assigned & set(names):
             kept.append(node)
     return ast.unparse(ast.Module(kept, []))

@@ -121,6 +121,7 @@ def test_the_pipeline_that_a_reader_writes_is_small_and_stays(kept):
     assert pipelines.check_task("summarize")[1]["impl"] is ours
 
 
+@pytest.mark.model
 def test_it_gives_the_result_of_the_old_task_and_refuses_what_is_no_text(
     kept, record_fault
 ):
@@ -156,6 +157,7 @@ BAD = [
 ]
 
 
+@pytest.mark.model
 @pytest.mark.parametrize(("task", "content", "error"), BAD)
 def test_the_widget_answers_a_bad_file_with_one_line(
     task, content, error, draw, monkeypatch, capsys, record_fault
@@ -222,6 +224,7 @@ def test_a_wrong_answer_gets_a_pointer(capsys, number, answer, words):
     assert "\n" not in out
 
 
+@pytest.mark.model
 def test_the_solutions_beside_the_checkers_are_right(capsys, kept):
     pipelines.PIPELINE_REGISTRY.register_pipeline(
         "answer", pipeline_class=chapter_02.Answer, pt_model=AutoModelForCausalLM
@@ -235,6 +238,7 @@ def test_the_solutions_beside_the_checkers_are_right(capsys, kept):
     assert [f"02.{n}: right." in said for n in range(1, 6)] == [True] * 5
 
 
+@pytest.mark.model
 def test_an_answer_that_does_not_read_the_context_is_noticed(capsys, kept):
     class Forgets(chapter_02.Answer):
         def preprocess(self, asked):

@@ -120,6 +120,7 @@ def test_the_int8_loop_writes_what_generate_writes(tiny, fast):
     assert fast.fast_greedy(small, ids, 12).tolist() == expected.tolist()
 
 
+@pytest.mark.model
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
 def test_the_compiled_loop_writes_what_the_uncompiled_writes(tiny, fast):
     ids, small = torch.tensor([[1, 7, 9]]), fast.to_int8(tiny, fast.OneTokenLinear)

@@ -76,6 +76,7 @@ def test_a_text_longer_than_the_places_is_refused(page, library):
         page["copied"](library)(torch.zeros(1, 13, dtype=torch.long))
 
 
+@pytest.mark.model
 def test_a_loss_that_is_no_number_stops_the_training():
     from transformers import AutoTokenizer
 
@@ -124,6 +125,7 @@ def test_the_transfer_table_is_whole():
     assert "1024" in shown
 
 
+@pytest.mark.model
 @pytest.mark.parametrize("method", ["TF-IDF", "frozen"])
 def test_points_without_training_come_out_as_stored(method):
     chosen = model_for("feature-extraction")

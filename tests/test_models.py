@@ -125,6 +125,7 @@ def test_the_library_knows_every_task_of_the_catalogue():
     assert set(catalogue()["tasks"]) <= {*SUPPORTED_TASKS, *TASK_ALIASES, *own}
 
 
+@pytest.mark.model
 @pytest.mark.parametrize("name", catalogue()["embedded"])
 def test_a_card_says_no_more_than_is_measured(name):
     """The quick part of `make scores`: what needs no data set from elsewhere."""
@@ -162,6 +163,7 @@ def test_a_model_has_its_card_recipe_and_scores(name):
     assert spec["scores"] and spec["scores"][0]["text"]
 
 
+@pytest.mark.model
 def test_importing_the_helpers_is_quick():
     code = """
 import time, transformers
@@ -183,6 +185,7 @@ PUBLISHED = {
 }
 
 
+@pytest.mark.model
 @pytest.mark.parametrize("task", PUBLISHED.values())
 def test_figures_published_for_the_full_size_model(task):
     """The Hub's own model gives the published scores; needs the Hub."""
@@ -222,11 +225,3 @@ print(json.dumps(found))
         text=True,
     )
     return json.loads(out.splitlines()[-1])
-
-
-def test_the_first_answer_comes_soon():
-    """From notebook 01's first line, at most 1.5 times a bare script's time."""
-    import bench
-
-    ours, bare = bench.first_answer(rounds=2)
-    assert ours < 1.5 * bare, f"{ours:.1f} s against {bare:.1f} s"

@@ -45,6 +45,7 @@ def test_a_batch_answers_as_one_by_one(translate):
     assert translate(texts) == [translate([text])[0] for text in texts]
 
 
+@pytest.mark.model
 def test_the_quick_scores_are_those_of_the_catalogue():
     from helpers.catalogue import catalogue
 
@@ -106,6 +107,7 @@ def test_the_folder_holds_safetensors_and_nothing_that_runs():
     assert "auto_map" not in (FOLDER / "config.json").read_text("utf-8")
 
 
+@pytest.mark.model
 def test_no_notice_on_loading(capfd):
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
     from transformers.utils import logging

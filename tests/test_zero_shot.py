@@ -150,6 +150,7 @@ def test_two_hundred_labels(classifier):
     assert best(answer) == "football"
 
 
+@pytest.mark.model
 def test_a_missing_data_set_is_said():
     """What is measured without one is in test_models.py."""
     with pytest.raises(FileNotFoundError, match="Put there AG News"):

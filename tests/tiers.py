@@ -10,10 +10,10 @@
 With `-n 2 --dist loadgroup --no-loadscope-reorder` two workers share them: a file
 stays on one worker, the longest files come first.
 
-A test that needs a model asks for the fixture `pipe` (loaded.py) and is marked
-`model` by that. One that loads a model or starts a long process in another way is
-marked by hand, `pytestmark = pytest.mark.model` for a file. One that loads a model and
-is not marked fails; one that is slow and not marked is named at the end of a run.
+A test that asks for a fixture of HEAVY is marked `model` by that. One that loads a
+model or starts a long process in another way is marked by hand; `pytestmark =
+pytest.mark.model` does so for a file. A test that loads a model and is not marked
+fails; one that is slow and not marked is named at the end of a run.
 """
 
 from __future__ import annotations
@@ -25,13 +25,15 @@ import pytest
 
 from book import sync_generated
 
-# Fixtures of loaded.py that load a model.
-LOADING = {"pipe"}
-# What takes longest, so that it is not what everybody waits for at the end: parts of
-# a test's id, in the order in which they are begun.
-LONGEST = ("test_rerun.py", "test_hub_notebooks.py", ".ipynb", "test_models.py")
-# Files whose tests need not stay together: each test goes where there is room.
-SPREAD = {"test_hub_notebooks.py", "test_rerun.py"}
+# Fixtures that load a model (loaded.py) or run many notebooks (test_suite.py).
+HEAVY = {"pipe", "fared"}
+CARDS = "test_a_card_says_no_more_than_is_measured"
+# Parts of the ids of what takes longest. It is begun first, in this order, so that
+# nobody waits for it at the end.
+LONGEST = ("test_rerun.py", "test_hub_notebooks.py", ".ipynb", CARDS)
+# Parts of the ids of tests that need not stay with their file: each goes where there
+# is room.
+SPREAD = ("test_hub_notebooks.py", "test_rerun.py", CARDS)
 SLOW = 5.0  # seconds; a test that takes longer is no test for `make check`
 
 current: pytest.Item | None = None  # the test that is running
@@ -47,17 +49,23 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what loads a model, put files together, and begin with the longest."""
-    for item in items:
-        if LOADING & set(getattr(item, "fixturenames", ())):
-            item.add_marker("model")
-        alone = item.path.name in SPREAD
-        item.add_marker(pytest.mark.xdist_group(item.nodeid if alone else item.path))
 
     def place(item: pytest.Item) -> int:
-        found = (i for i, name in enumerate(LONGEST) if name in item.nodeid)
+        found = (i for i, part in enumerate(LONGEST) if part in name_of(item))
         return next(found, len(LONGEST))
 
+    for item in items:
+        if HEAVY & set(getattr(item, "fixturenames", ())):
+            item.add_marker("model")
+        alone = any(part in name_of(item) for part in SPREAD)
+        file = item.path.relative_to(item.config.rootpath).as_posix()
+        item.add_marker(pytest.mark.xdist_group(name_of(item) if alone else file))
     items.sort(key=place)
+
+
+def name_of(item: pytest.Item) -> str:
+    """Return a test's file and name, however its id is spelled."""
+    return f"{item.path.name}::{item.name}"
 
 
 # --- the guard: nothing that takes long slips into `make check` -------------------
