@@ -10,10 +10,10 @@
 With `-n 2 --dist loadgroup --no-loadscope-reorder` two workers share them: a file
 stays on one worker, the longest files come first.
 
-A test that asks for a fixture of HEAVY is marked `model` by that. One that loads a
-model or starts a long process in another way is marked by hand; `pytestmark =
-pytest.mark.model` does so for a file. A test that loads a model and is not marked
-fails; one that is slow and not marked is named at the end of a run.
+A test that asks for a fixture of HEAVY, or lies in a file of HEAVY_FILES, is marked
+`model` by that. One that loads a model or starts a long process in another way is
+marked by hand; `pytestmark = pytest.mark.model` does so for a file. A test that loads
+a model and is not marked fails; one that is slow and not marked is named at the end.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from book import sync_generated
 
 # Fixtures that load a model (loaded.py) or run many notebooks (test_suite.py).
 HEAVY = {"pipe", "fared"}
+# Files that do so throughout, in processes of their own: parts of their names.
+HEAVY_FILES = ("test_hub",)
 CARDS = "test_a_card_says_no_more_than_is_measured"
 # Parts of the ids of what takes longest. It is begun first, in this order, so that
 # nobody waits for it at the end.
@@ -55,7 +57,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next(found, len(LONGEST))
 
     for item in items:
-        if HEAVY & set(getattr(item, "fixturenames", ())):
+        heavy = any(part in item.path.name for part in HEAVY_FILES)
+        if heavy or HEAVY & set(getattr(item, "fixturenames", ())):
             item.add_marker("model")
         alone = any(part in name_of(item) for part in SPREAD)
         file = item.path.relative_to(item.config.rootpath).as_posix()
