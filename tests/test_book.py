@@ -10,6 +10,8 @@ import pytest
 
 from book import execute, sync_generated
 
+pytestmark = pytest.mark.model  # renders every page
+
 
 def rendered(place, paths):
     """Render committed notebooks, with the outputs that they hold."""

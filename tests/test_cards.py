@@ -4,27 +4,20 @@ Each failure stands on the card word for word, and the model makes that mistake.
 """
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
-from transformers import pipeline
+from places import NOTEBOOKS
 
-from helpers import register_own_tasks, sound
+from helpers import sound
 from helpers.catalogue import catalogue
 from helpers.models import embedded, size_of
 
-NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 SILENCE = {"raw": np.zeros(16_000, np.float32), "sampling_rate": 16_000}
 
 
 def card(name: str) -> str:
     return (NOTEBOOKS / "models" / name / "README.md").read_text("utf-8")
-
-
-def pipe(task: str, name: str, **options):
-    register_own_tasks()
-    return pipeline(task, model=str(embedded(name)), **options)
 
 
 @pytest.mark.parametrize("name", catalogue()["embedded"])
@@ -36,7 +29,7 @@ def test_a_card_counts_the_parameters_as_the_pages_do(name):
 @pytest.mark.parametrize(
     "question", ["What is the capital of Zubrowka?", "What is 17 + 26?"]
 )
-def test_the_language_model_makes_things_up(question):
+def test_the_language_model_makes_things_up(question, pipe):
     write = pipe("text-generation", "SmolLM2-135M-Instruct", dtype="float32")
     chat = [{"role": "user", "content": question}]
     made = write(chat, max_new_tokens=24, do_sample=False)[0]["generated_text"]
@@ -45,7 +38,7 @@ def test_the_language_model_makes_things_up(question):
     assert said.startswith(re.search(quoted, card("SmolLM2-135M-Instruct"))[1])
 
 
-def test_two_opposites_are_alike_for_the_encoder():
+def test_two_opposites_are_alike_for_the_encoder(pipe):
     read = pipe("feature-extraction", "all-MiniLM-L6-v2")
     texts = ["The film was good.", "The film was not good."]
     one, other = (np.mean(read(text)[0], axis=0) for text in texts)
@@ -54,7 +47,7 @@ def test_two_opposites_are_alike_for_the_encoder():
     assert words in card("all-MiniLM-L6-v2"), words
 
 
-def test_silence_is_a_word_and_a_digit():
+def test_silence_is_a_word_and_a_digit(pipe):
     hear = pipe("automatic-speech-recognition", "whisper-tiny.en", dtype="float32")
     said = hear(dict(SILENCE))["text"].strip()
     assert f'a second of silence is "{said}"' in card("whisper-tiny.en"), said
@@ -63,7 +56,7 @@ def test_silence_is_a_word_and_a_digit():
     assert words in card("whisper-digits"), words
 
 
-def test_the_voice_is_misheard():
+def test_the_voice_is_misheard(pipe):
     speak = pipe("text-to-speech", "vits-espeak")
     hear = pipe("automatic-speech-recognition", "whisper-tiny.en", dtype="float32")
     for text in ["Heavy clouds covered the valley in the afternoon.", "A good map"]:
@@ -73,7 +66,7 @@ def test_the_voice_is_misheard():
         assert f'"{text}" as "{said.strip(".")}"' in card("vits-espeak"), said
 
 
-def test_feelings_and_irony_are_taken_wrongly():
+def test_feelings_and_irony_are_taken_wrongly(pipe):
     judge = pipe("zero-shot-classification", "minilm-nli")
     headache, delay = "My headache is finally gone.", "Great, another delay."
     answer = judge(headache, ["joy", "sadness", "anger"])
@@ -90,7 +83,7 @@ def test_feelings_and_irony_are_taken_wrongly():
         assert words in card("minilm-sst2"), words
 
 
-def test_what_is_no_message_is_translated_wrongly():
+def test_what_is_no_message_is_translated_wrongly(pipe):
     translate = pipe("translate", "marian-en-fr-ui")
     for text in [
         "My headache is finally gone.",
@@ -100,7 +93,7 @@ def test_what_is_no_message_is_translated_wrongly():
         assert f'"{text}" becomes "{said}"' in card("marian-en-fr-ui"), said
 
 
-def test_one_crown_is_two_things():
+def test_one_crown_is_two_things(pipe):
     picture = str(NOTEBOOKS / "data" / "scenes" / "guitar.png")
     found = pipe("object-detection", "rtdetr-scenes")(picture)
     scores = {box["label"]: box["score"] for box in found}
@@ -109,7 +102,7 @@ def test_one_crown_is_two_things():
     assert words in card("rtdetr-scenes"), words
 
 
-def test_an_alarm_clock_that_fills_the_picture_is_none():
+def test_an_alarm_clock_that_fills_the_picture_is_none(pipe):
     picture = str(NOTEBOOKS / "data" / "museum" / "pictures" / "p019.png")
     said = pipe("describe-image", "fastvlm-scenes")(picture)[0]["generated_text"]
     assert "The alarm clock of the museum without one is" in card("fastvlm-scenes")

@@ -4,28 +4,23 @@ small and refuses nonsense, its widget answers with one line, its exercises poin
 The cells are taken from the notebook as it stands, so that the page is what is tested.
 """
 
-import io
-
 import ipywidgets
 import matplotlib.pyplot as plt
-import nbformat
 import numpy as np
+import pages
 import pytest
 import soundfile
 import torch
 from PIL import Image
-from test_hygiene import NOTEBOOKS
+from places import NOTEBOOKS
 from transformers import AutoModelForCausalLM, logging, pipeline, pipelines
 from transformers.pipelines.base import PipelineRegistry
+from wrong_inputs import A_TEXT, wav
 
 from helpers import check, explore, model_for, register_own_tasks, sound, widgets
 from helpers.exercises import chapter_02
 
-CELLS = {
-    cell.id: cell.source
-    for cell in nbformat.read(NOTEBOOKS / "02_thirteen_tasks.ipynb", 4).cells
-    if cell.cell_type == "code"
-}
+CELLS = pages.page("02_thirteen_tasks")
 
 
 def page(*ids):
@@ -33,9 +28,7 @@ def page(*ids):
     logging.set_verbosity_error()  # as setup() does
     names = {"pipeline": pipeline, "model_for": model_for, "plt": plt}
     names |= {"Image": Image, "sound": sound, "soundfile": soundfile}
-    for name in ids:
-        exec(CELLS[name], names)  # noqa: S102 (the page's own source)
-    return names
+    return pages.run(CELLS, ids, names)
 
 
 @pytest.fixture
@@ -128,7 +121,10 @@ def test_the_pipeline_that_a_reader_writes_is_small_and_stays(kept):
     assert pipelines.check_task("summarize")[1]["impl"] is ours
 
 
-def test_it_gives_the_result_of_the_old_task_and_refuses_what_is_no_text(kept, seen):
+@pytest.mark.model
+def test_it_gives_the_result_of_the_old_task_and_refuses_what_is_no_text(
+    kept, record_fault
+):
     ours = page("retired-class")["Summarize"]
     pipelines.PIPELINE_REGISTRY.supported_tasks.pop("summarize", None)
     pipelines.PIPELINE_REGISTRY.register_pipeline(
@@ -141,7 +137,7 @@ def test_it_gives_the_result_of_the_old_task_and_refuses_what_is_no_text(kept, s
     for nothing in (None, 7, ["a", 7]):
         with pytest.raises(TypeError, match="summarize takes a text") as caught:
             summarize(nothing)
-        seen(f"the page's summarize given {nothing!r}", caught.value)
+        record_fault(f"the page's summarize given {nothing!r}", caught.value)
 
 
 # --- the widget -------------------------------------------------------------------
@@ -153,24 +149,18 @@ def draw():
     return names["draw"]
 
 
-def wave(samples):
-    """Return the bytes of a WAV file."""
-    file = io.BytesIO()
-    soundfile.write(file, samples, 16_000, format="WAV")
-    return file.getvalue()
-
-
 BAD = [
-    ("image-classification", b"This is a text.", "UnidentifiedImageError"),
+    ("image-classification", A_TEXT, "UnidentifiedImageError"),
     ("image-classification", b"", "UnidentifiedImageError"),
-    ("audio-classification", b"This is a text.", "LibsndfileError"),
-    ("audio-classification", wave(np.zeros(0)), "HelperError"),
+    ("audio-classification", A_TEXT, "LibsndfileError"),
+    ("audio-classification", wav(np.zeros(0)), "HelperError"),
 ]
 
 
+@pytest.mark.model
 @pytest.mark.parametrize(("task", "content", "error"), BAD)
 def test_the_widget_answers_a_bad_file_with_one_line(
-    task, content, error, draw, monkeypatch, capsys, seen
+    task, content, error, draw, monkeypatch, capsys, record_fault
 ):
     monkeypatch.chdir(NOTEBOOKS)
     shown = []
@@ -191,7 +181,7 @@ def test_the_widget_answers_a_bad_file_with_one_line(
     said = capsys.readouterr().out.splitlines()
     assert said[-1].split("\x1b[2K")[-1].startswith(error), said
     assert "Traceback" not in "".join(said)
-    seen(f"a file that is no input, for {task}", said[-1])
+    record_fault(f"a file that is no input, for {task}", said[-1])
 
 
 # --- the exercises ----------------------------------------------------------------
@@ -234,6 +224,7 @@ def test_a_wrong_answer_gets_a_pointer(capsys, number, answer, words):
     assert "\n" not in out
 
 
+@pytest.mark.model
 def test_the_solutions_beside_the_checkers_are_right(capsys, kept):
     pipelines.PIPELINE_REGISTRY.register_pipeline(
         "answer", pipeline_class=chapter_02.Answer, pt_model=AutoModelForCausalLM
@@ -247,6 +238,7 @@ def test_the_solutions_beside_the_checkers_are_right(capsys, kept):
     assert [f"02.{n}: right." in said for n in range(1, 6)] == [True] * 5
 
 
+@pytest.mark.model
 def test_an_answer_that_does_not_read_the_context_is_noticed(capsys, kept):
     class Forgets(chapter_02.Answer):
         def preprocess(self, asked):

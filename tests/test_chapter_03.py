@@ -7,10 +7,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from places import NOTEBOOKS
 from scipy.special import expit, softmax
-from test_hygiene import NOTEBOOKS
 
-from helpers import check, model_for
+from helpers import check
 from helpers.exercises import chapter_03
 
 TEXTS = [
@@ -22,22 +22,17 @@ LABELS = ["traffic", "cooking", "sports", "the weather"]
 
 
 @pytest.fixture(scope="module")
-def classifier():
-    from transformers import pipeline
-
-    task = "zero-shot-classification"
-    return pipeline(task, **model_for(task))
+def classifier(pipe):
+    return pipe("zero-shot-classification")
 
 
 @pytest.fixture(scope="module")
-def embed():
-    """A function like the page's: a unit vector a text, the mean over its tokens."""
+def embed(pipe):
+    """A function like the page's: a unit vector per text, the mean over its tokens."""
     import torch
-    from transformers import AutoModel, AutoTokenizer
 
-    name = model_for("feature-extraction")["model"]
-    tokenizer = AutoTokenizer.from_pretrained(name)
-    encoder = AutoModel.from_pretrained(name)
+    extract = pipe("feature-extraction")
+    tokenizer, encoder = extract.tokenizer, extract.model
 
     @torch.no_grad()
     def embed(texts):
@@ -86,10 +81,10 @@ def test_a_label_given_twice_shares_its_score(classifier):
     assert sum(twice["scores"]) == pytest.approx(1, abs=1e-5)
 
 
-def test_an_empty_text_in_a_list_is_said(classifier, seen):
+def test_an_empty_text_in_a_list_is_said(classifier, record_fault):
     with pytest.raises(ValueError, match="at least one sequence") as caught:
         classifier([TEXTS[0], ""], LABELS)
-    seen("zero-shot for a list with an empty text", caught.value)
+    record_fault("zero-shot for a list with an empty text", caught.value)
 
 
 def test_the_labelled_set_is_balanced_and_has_no_text_twice():

@@ -8,25 +8,22 @@ import csv
 import importlib
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
+from places import NOTEBOOKS
 
-from helpers import check, model_for
+from helpers import check
 from helpers.exercises import chapter_04
 
-DATA = Path(__file__).resolve().parent.parent / "notebooks" / "data"
-EXPERIMENTS = DATA.parent / "experiments"
+DATA = NOTEBOOKS / "data"
+EXPERIMENTS = NOTEBOOKS / "experiments"
 CALM = {"do_sample": False, "max_new_tokens": 3}
 
 
 @pytest.fixture(scope="module")
-def generator():
-    from transformers import pipeline
-
-    chosen = model_for("text-generation")
-    return pipeline("text-generation", dtype="float32", **chosen)
+def generator(pipe):
+    return pipe("text-generation", dtype="float32")
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +120,7 @@ def test_the_int8_loop_writes_what_generate_writes(tiny, fast):
     assert fast.fast_greedy(small, ids, 12).tolist() == expected.tolist()
 
 
+@pytest.mark.model
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
 def test_the_compiled_loop_writes_what_the_uncompiled_writes(tiny, fast):
     ids, small = torch.tensor([[1, 7, 9]]), fast.to_int8(tiny, fast.OneTokenLinear)

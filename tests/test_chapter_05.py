@@ -4,7 +4,6 @@ The page's own cells run here, over small stand-ins for the models: a text's vec
 counts its words. So each fault can be made at will, in seconds.
 """
 
-import ast
 import csv
 import hashlib
 import json
@@ -16,40 +15,29 @@ from collections import defaultdict
 from functools import lru_cache
 from pathlib import Path
 
-import nbformat
 import numpy as np
+import pages
 import pandas as pd
 import PIL.Image
 import pytest
 import soundfile
+from places import NOTEBOOKS
 
 from helpers import check
 from helpers.exercises import chapter_05
 from helpers.store import sha256
 
-NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 MUSEUM = NOTEBOOKS / "data" / "museum"
 
 from experiments.museum import collection as museum
 
-CELLS = {
-    cell.id: cell.source
-    for cell in nbformat.read(NOTEBOOKS / "05_combining_sources.ipynb", 4).cells
-    if cell.cell_type == "code"
-}
+CELLS = pages.page("05_combining_sources")
 PAGE = ["describe", "understand", "ways", "search", "fuse", "ask", "where"]
-DEFINES = (ast.Import, ast.ImportFrom, ast.FunctionDef)
 
 
 def definitions(name):
     """Return a cell's imports and functions, and WAYS, without what it shows."""
-    kept = []
-    for node in ast.parse(CELLS[name]).body:
-        if isinstance(node, DEFINES) or ast.unparse(node).startswith(
-            ("WAYS", "COLUMNS")
-        ):
-            kept.append(node)
-    return ast.unparse(ast.Module(kept, []))
+    return pages.definitions(CELLS[name], "WAYS", "COLUMNS")
 
 
 def counted(texts):
@@ -203,13 +191,13 @@ def test_the_judged_queries_name_things_that_exist():
 # --- the ingest -----------------------------------------------------------------
 
 
-def test_broken_records_are_reported_and_the_rest_is_kept(page, seen):
+def test_broken_records_are_reported_and_the_rest_is_kept(page, record_fault):
     done = fill(page)
     broken = {k: v for d in done.values() for k, v in d["broken"].items()}
     assert set(broken) == {"n149", "p151", "p152", "p153", "s061", "s062"}
     for name, why in broken.items():
         assert why and "\n" not in why
-        seen(f"record {name}", why)
+        record_fault(f"record {name}", why)
     assert [d["new"] for d in done.values()] == [148, 150, 60]
 
 
@@ -244,7 +232,7 @@ def test_a_changed_sound_is_heard_again_and_no_other(page):
     assert found[0]["text"] == "heard just now"
 
 
-def test_a_run_that_is_killed_keeps_what_it_had(page, seen):
+def test_a_run_that_is_killed_keeps_what_it_had(page, record_fault):
     understand, calls = page.understand, []
 
     def killed(source, contents):
@@ -261,11 +249,13 @@ def test_a_run_that_is_killed_keeps_what_it_had(page, seen):
     again = museum.connect(page.db.uri)
     done = ingest(page, rows(page, "note"), again)
     assert done["new"] == 148 - 64
-    seen("an ingest killed in its third batch", f"the next computes {done['new']} more")
+    record_fault(
+        "an ingest killed in its third batch", f"the next computes {done['new']} more"
+    )
 
 
 @pytest.mark.parametrize("part", ["_versions", "data"])
-def test_a_half_written_database_is_set_aside(page, capsys, seen, part):
+def test_a_half_written_database_is_set_aside(page, capsys, record_fault, part):
     fill(page)
     files = sorted((Path(page.db.uri) / "note.lance" / part).iterdir())
     for path in files:
@@ -273,7 +263,7 @@ def test_a_half_written_database_is_set_aside(page, capsys, seen, part):
     again = museum.connect(page.db.uri)
     said = capsys.readouterr().out.strip().splitlines()[-1]
     assert "set aside" in said
-    seen(f"a database with {part} cut in half", said)
+    record_fault(f"a database with {part} cut in half", said)
     done = [ingest(page, rows(page, source), again) for source in page.SOURCES]
     assert [d["new"] for d in done] == [148, 150, 60]
 
@@ -286,7 +276,7 @@ def test_a_file_that_was_never_committed_does_no_harm(page):
     assert again.open_table("note").count_rows() == 148
 
 
-def test_a_locked_database_is_said_in_one_line(page, tmp_path, seen):
+def test_a_locked_database_is_said_in_one_line(page, tmp_path, record_fault):
     lock = Path(page.db.uri) / "writing.lock"
     lock.parent.mkdir(exist_ok=True)
     holder = (
@@ -304,7 +294,7 @@ def test_a_locked_database_is_said_in_one_line(page, tmp_path, seen):
         process.stdin.close()
         process.wait()
     assert "\n" not in str(error.value)
-    seen("a database that another process is filling", error.value)
+    record_fault("a database that another process is filling", error.value)
     assert ingest(page, rows(page, "note"))["new"] == 148
 
 
@@ -312,10 +302,10 @@ def test_a_locked_database_is_said_in_one_line(page, tmp_path, seen):
 
 
 @pytest.mark.parametrize("query", ["", "   ", "\n"])
-def test_an_empty_question_is_said(page, query, seen):
+def test_an_empty_question_is_said(page, query, record_fault):
     with pytest.raises(ValueError, match="The question is empty") as error:
         page.ask(query)
-    seen("an empty question", error.value)
+    record_fault("an empty question", error.value)
 
 
 @pytest.mark.parametrize(
@@ -338,11 +328,11 @@ def test_any_text_is_a_question_and_harms_nothing(page, query):
     assert [page.db.open_table(s).count_rows() for s in page.SOURCES] == [148, 150, 60]
 
 
-def test_a_filter_keeps_values_values(page, seen):
+def test_a_filter_keeps_values_values(page, record_fault):
     fill(page)
     attack = page.condition(country="Japan' OR '1' = '1")
     assert page.ask("tea", attack) == []
-    seen("a country with SQL in it", f"{attack}: no results")
+    record_fault("a country with SQL in it", f"{attack}: no results")
     where = page.condition(before=1950, country="Japan")
     results = page.ask("tea", where)
     assert results
@@ -383,11 +373,11 @@ def prepared(page, sure, supports):
     return page.space["answer"]
 
 
-def test_no_evidence_is_said_and_nothing_is_made_up(page, seen):
+def test_no_evidence_is_said_and_nothing_is_made_up(page, record_fault):
     answer = prepared(page, 0.1, 1.0)
     said = answer("Who is president of France?")
     assert said == [("The museum holds nothing on that.", [], "no evidence")]
-    seen("a question that the collection cannot answer", said[0][0])
+    record_fault("a question that the collection cannot answer", said[0][0])
 
 
 def test_an_unsupported_sentence_is_replaced_by_a_quotation(page):

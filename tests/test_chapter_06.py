@@ -6,23 +6,17 @@ exercises tell wrong answers from right ones.
 import csv
 import math
 
-import nbformat
+import pages
 import pytest
 import torch
 from einops import einsum, rearrange
-from test_hygiene import NOTEBOOKS
 
 from experiments import scaling as pretrain
 from experiments import transfer
 from helpers import check, model_for
 from helpers.exercises import chapter_06 as solved
 
-PAGE = NOTEBOOKS / "06_architecture_and_transfer_learning.ipynb"
-
-
-def cell(name):
-    notebook = nbformat.read(PAGE, as_version=4)
-    return next(c for c in notebook.cells if c.id == name)
+CELLS = pages.page("06_architecture_and_transfer_learning")
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +24,9 @@ def page():
     """The names that the cells around the small GPT define, run as they stand."""
     names = {"torch": torch, "nn": torch.nn, "math": math}
     names |= {"einsum": einsum, "rearrange": rearrange}
-    source = cell("attention-all").source
+    source = CELLS["attention-all"]
     exec(source[: source.index("k, v = ")], names)  # noqa: S102
-    for name in ("gpt-attention", "gpt-model"):
-        exec(cell(name).source, names)  # noqa: S102
-    return names
+    return pages.run(CELLS, ["gpt-attention", "gpt-model"], names)
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +42,8 @@ def library():
 
 
 def test_the_small_gpt_is_at_most_80_lines():
-    lines = [cell("attention-all").source.split("k, v = ")[0]]
-    lines += [cell(name).source for name in ("gpt-attention", "gpt-model")]
+    lines = [CELLS["attention-all"].split("k, v = ")[0]]
+    lines += [CELLS[name] for name in ("gpt-attention", "gpt-model")]
     assert sum(bool(x.strip()) for x in "\n".join(lines).splitlines()) <= 80
 
 
@@ -84,6 +76,7 @@ def test_a_text_longer_than_the_places_is_refused(page, library):
         page["copied"](library)(torch.zeros(1, 13, dtype=torch.long))
 
 
+@pytest.mark.model
 def test_a_loss_that_is_no_number_stops_the_training():
     from transformers import AutoTokenizer
 
@@ -132,6 +125,7 @@ def test_the_transfer_table_is_whole():
     assert "1024" in shown
 
 
+@pytest.mark.model
 @pytest.mark.parametrize("method", ["TF-IDF", "frozen"])
 def test_points_without_training_come_out_as_stored(method):
     chosen = model_for("feature-extraction")

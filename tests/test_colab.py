@@ -1,13 +1,11 @@
 """Proves that a notebook starts in Colab, by simulation.
 
 An empty folder holds the notebook alone; a stand-in `google.colab` is loaded; git is
-told to take the repository's address from this clone. The first cells must run: those
-of one notebook in a kernel of its own, with a clone as if over the network, those of
-the others in a Python that has loaded the libraries and forks for each notebook, with
-a clone that links the same objects.
+told to take the repository's address from this clone. The first cells of a chapter
+must run there. The cell that gets the series is the same in all notebooks, which is
+looked at here; what follows it is then where every other test runs it.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -16,31 +14,12 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient import NotebookClient
-from test_hygiene import PATHS, ROOT
+from places import PATHS, ROOT, code_cells, every_notebook, tracked
 
 from book import sync_generated
 
-EARLY = 8  # code cells
-
-# Loads the libraries once; then a process for each notebook, as fresh as a kernel.
-FORKS = """
-import google.colab, json, os, sys
-import matplotlib.pyplot, torch
-from transformers import pipeline
-from IPython.core.interactiveshell import InteractiveShell
-for content, sources in json.load(sys.stdin):
-    child = os.fork()
-    if child == 0:
-        os.chdir(content)
-        paper = os.open("said", os.O_CREAT | os.O_WRONLY)
-        os.dup2(paper, 1)
-        os.dup2(paper, 2)
-        shell = InteractiveShell.instance()
-        all(shell.run_cell(source).success for source in sources)  # up to a failure
-        sys.stdout.flush()
-        os._exit(0)
-    os.waitpid(child, 0)
-"""
+CHAPTER = PATHS[0]
+FIRST_ANSWER = "first-answer"
 
 
 @pytest.fixture(scope="module")
@@ -49,106 +28,93 @@ def origin(tmp_path_factory):
     origin = tmp_path_factory.mktemp("origin") / "repository"
     git = ["git", "-c", "user.name=t", "-c", "user.email=t@t", "-C", str(origin)]
     subprocess.check_call(["git", "clone", "--quiet", str(ROOT), str(origin)])
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    for name in subprocess.check_output(command, cwd=ROOT, text=True).splitlines():
-        if (ROOT / name).is_file():
-            (origin / name).parent.mkdir(parents=True, exist_ok=True)
-            (origin / name).write_bytes((ROOT / name).read_bytes())
+    for path in tracked():
+        copy = origin / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
     subprocess.check_call([*git, "add", "--all"])
     subprocess.check_call([*git, "commit", "--quiet", "--allow-empty", "-m", "now"])
     subprocess.check_call([*git, "branch", "--force", "--move", "main"])
     return origin
 
 
-def first_cells(path):
-    """Return a notebook's code cells up to its first model, and a last one."""
-    code = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
-    # Up to the first model; where none comes early, up to the setup: whole pages run
-    # elsewhere.
-    loads = [i for i, c in enumerate(code[:EARLY]) if "model_for(" in c.source]
-    setup = next(i for i, c in enumerate(code) if c.id == "setup")
-    where = nbformat.v4.new_code_cell("import os; print(os.getcwd())")
-    return [*code[: min(loads, default=setup) + 1], where]
-
-
-def environment(place, address):
-    """Return the variables of a Colab whose git finds the repository at an address."""
-    stand_in = place / "site" / "google" / "colab"
+@pytest.fixture
+def colab(origin, tmp_path, monkeypatch):
+    """A function that runs cells as Colab would, in an empty folder: content/."""
+    stand_in = tmp_path / "site" / "google" / "colab"
     stand_in.mkdir(parents=True)
     (stand_in / "__init__.py").write_text("")
     # As in Colab, the module is loaded before the first cell.
-    startup = place / "ipython" / "profile_default" / "startup"
+    startup = tmp_path / "ipython" / "profile_default" / "startup"
     startup.mkdir(parents=True)
     (startup / "00.py").write_text("import google.colab")
-    return os.environ | {
-        "IPYTHONDIR": str(place / "ipython"),
-        "PYTHONPATH": f"{place / 'site'}{os.pathsep}{os.environ['PYTHONPATH']}",
-        "GIT_CONFIG_COUNT": "1",
-        "GIT_CONFIG_KEY_0": f"url.{address}.insteadOf",
-        "GIT_CONFIG_VALUE_0": sync_generated.settings()["repository"],
-    }
-
-
-def test_the_first_cells_run_in_a_kernel(origin, tmp_path, monkeypatch, seen):
-    for name, value in environment(tmp_path, f"file://{origin}").items():
-        monkeypatch.setenv(name, value)
     content = tmp_path / "content"
     content.mkdir()
-    notebook = nbformat.v4.new_notebook(cells=first_cells(PATHS[0]))
-    place = {"metadata": {"path": str(content)}}
-    client = NotebookClient(notebook, timeout=120, resources=place)
-    client.execute(stderr=subprocess.DEVNULL)
-    where = Path(notebook.cells[-1].outputs[0].text.strip())
-    assert where == content / "series" / "notebooks"
-    said = {
-        c.id: "".join(output.get("text", "") for output in c.get("outputs", []))
-        for c in notebook.cells
-    }
-    assert "Mode embedded" in said["setup"]
-    assert "torch" not in said["bootstrap"], "pip was about to install torch"
-    seen(f"Colab: nothing there but {PATHS[0].name}", "it gets the series and runs")
+    for name, value in {
+        "IPYTHONDIR": str(tmp_path / "ipython"),
+        "PYTHONPATH": f"{tmp_path / 'site'}{os.pathsep}{os.environ['PYTHONPATH']}",
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"url.file://{origin}.insteadOf",
+        "GIT_CONFIG_VALUE_0": sync_generated.settings()["repository"],
+    }.items():
+        monkeypatch.setenv(name, value)
+
+    def run(cells, **options):
+        where = nbformat.v4.new_code_cell("import os; print(os.getcwd())")
+        notebook = nbformat.v4.new_notebook(cells=[*cells, where])
+        for cell in notebook.cells:
+            cell.outputs = []  # what is looked at was made here
+        place = {"metadata": {"path": str(content)}}
+        client = NotebookClient(notebook, timeout=120, resources=place, **options)
+        client.execute(stderr=subprocess.DEVNULL)
+        return [shown(cell) for cell in notebook.cells]
+
+    return run, content
 
 
-@pytest.fixture(scope="module")
-def forked(origin, tmp_path_factory):
-    """For each further notebook: its folder, and what its first cells printed there.
-
-    None stands for a notebook without the cell that gets the series.
-    """
-    place = tmp_path_factory.mktemp("colab")
-    asked, found = [], {}
-    for number, path in enumerate([*PATHS[1:], None]):
-        found[path] = place / f"content-{number}"
-        found[path].mkdir()
-        cells = [c.source for c in first_cells(path or PATHS[1])]
-        asked.append((str(found[path]), cells if path else cells[1:]))
-    subprocess.run(
-        [sys.executable, "-c", FORKS],
-        input=json.dumps(asked),
-        env=environment(place, origin),
-        text=True,
-        check=True,
-        timeout=900,
-    )
-    return {path: (at, (at / "said").read_text("utf-8")) for path, at in found.items()}
+def shown(cell):
+    """Return what a cell printed, showed or raised, as text."""
+    said = ""
+    for output in cell.outputs:
+        said += output.get("text", "") + output.get("evalue", "")
+        said += output.get("data", {}).get("text/plain", "")
+    return said.strip()
 
 
-@pytest.mark.parametrize("path", PATHS[1:], ids=lambda p: f"{p.parent.name}-{p.name}")
-def test_the_first_cells_run_in_colab(path, forked, seen):
-    content, said = forked[path]
-    mode, *_, where = said[said.index("Mode ") :].splitlines()
-    assert where == str(content / "series" / "notebooks"), said
-    assert mode.startswith("Mode embedded")
-    assert "torch" not in said[: said.index("Mode ")], "pip was to install torch"
-    seen(f"Colab: nothing there but {path.name}", "it gets the series and runs")
+@pytest.mark.model
+def test_the_first_cells_run_in_colab(colab, record_fault):
+    run, content = colab
+    cells = code_cells(CHAPTER)
+    end = [cell.id for cell in cells].index(FIRST_ANSWER)
+    bootstrap, setup, *_, answer, where = run(cells[: end + 1])
+    assert Path(where) == content / "series" / "notebooks"
+    assert "torch" not in bootstrap, "pip was about to install torch"
+    assert setup.startswith("Mode embedded")
+    assert "POSITIVE" in answer or "NEGATIVE" in answer
+    record_fault(f"Colab: nothing there but {CHAPTER.name}", "it gets the series")
 
 
-def test_a_notebook_without_the_cell_fails_in_colab(forked):
-    assert "No module named 'helpers'" in forked[None][1]
+@pytest.mark.model
+def test_a_notebook_without_the_cell_fails_in_colab(colab):
+    run, content = colab
+    _, setup = code_cells(CHAPTER)[:2]
+    said, where = run([setup], allow_errors=True)
+    assert "No module named 'helpers'" in said
+    assert Path(where) == content
+
+
+@every_notebook
+def test_every_notebook_begins_with_the_cell_that_was_proved(path):
+    """The same cell, and then nothing but names that the series has for all."""
+    bootstrap, setup, *_ = code_cells(path)
+    assert bootstrap.id == "bootstrap" and setup.id == "setup"
+    assert bootstrap.source == code_cells(CHAPTER)[0].source
+    assert bootstrap.source == sync_generated.bootstrap(path)
+    assert "from helpers import" in setup.source and "setup()" in setup.source
 
 
 def test_the_cell_does_nothing_elsewhere():
-    code = sync_generated.bootstrap(PATHS[0])
+    code = sync_generated.bootstrap(CHAPTER)
     assert 'if "google.colab" in sys.modules' in code
     plain = [c for c in code.splitlines() if c.strip().startswith(("!", "%"))]
     assert all(line.startswith("    ") for line in plain), "a command outside the if"

@@ -10,17 +10,15 @@ import sys
 
 import nbformat
 import pytest
-from test_hygiene import NOTEBOOKS, PATHS
+from places import NOTEBOOKS, PATHS
 
-from helpers import check, exercises, hint, model_for, quiz
+from helpers import check, exercises, hint, quiz
 from helpers.errors import HelperError
 
 
 @pytest.fixture(scope="module")
-def classifier():
-    from transformers import pipeline
-
-    return pipeline("sentiment-analysis", **model_for("sentiment-analysis"))
+def classifier(pipe):
+    return pipe("sentiment-analysis")
 
 
 def said(capsys):

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from places import NOTEBOOKS
 
 from recipes.common import precision
 
-RECIPES = Path(__file__).resolve().parent.parent / "notebooks" / "recipes"
+RECIPES = NOTEBOOKS / "recipes"
 
 
 def test_the_faster_numbers_are_taken(monkeypatch):

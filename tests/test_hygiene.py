@@ -9,25 +9,15 @@ import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
+import hygiene
 import nbformat
 import pytest
+import tiers
+from places import NOTEBOOKS, PATHS, ROOT, code_cells, every_notebook, tracked
 
 from book import sync_generated
 from helpers.catalogue import catalogue
 from recipes import module_of
-
-ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOKS = ROOT / "notebooks"
-PATHS = sync_generated.chapters() + sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
-WIDGET = "application/vnd.jupyter.widget-view+json"
-every_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda p: p.name)
-
-
-def tracked():
-    """Return the files that git tracks, or would: what somebody else gets."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    out = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    return [ROOT / name for name in out.stdout.splitlines() if (ROOT / name).exists()]
 
 
 def texts():
@@ -37,41 +27,18 @@ def texts():
             yield path, path.read_text("utf-8")
 
 
-def code_cells(path):
-    notebook = nbformat.read(path, as_version=4)
-    return [cell for cell in notebook.cells if cell.cell_type == "code"]
-
-
 def words(text):
     return len(re.findall(r"[\w'-]+", text))
 
 
 @every_notebook
 def test_a_notebook_is_saved_after_a_clean_run(path):
-    notebook = nbformat.read(path, as_version=4)
-    cells = code_cells(path)
-    assert [c.execution_count for c in cells] == list(range(1, len(cells) + 1))
-    assert "widgets" not in notebook.metadata
-    assert set(notebook.metadata) == {"kernelspec", "language_info"}
-    assert len({c.id for c in notebook.cells}) == len(notebook.cells)
-    for cell in cells:
-        assert "execution" not in cell.metadata
-        for output in cell.outputs:
-            assert WIDGET not in output.get("data", {}), f"{cell.id} holds a widget"
-            assert output.get("name") != "stderr", f"{cell.id} wrote to stderr"
-            assert output.output_type != "error" or "raises-exception" in tags(cell)
-    assert path.stat().st_size < 400_000
-
-
-def tags(cell):
-    return cell.metadata.get("tags", [])
+    hygiene.check_saved_after_a_clean_run(path)
 
 
 @every_notebook
 def test_an_excused_cell_asserts(path):
-    for cell in code_cells(path):
-        if {"nbval-ignore-output", "nbval-skip"} & set(tags(cell)):
-            assert re.search(r"^\s*assert ", cell.source, re.MULTILINE), cell.id
+    hygiene.check_excused_cells_assert(path)
 
 
 @every_notebook
@@ -147,16 +114,30 @@ def test_what_is_generated_is_up_to_date():
         assert path.read_text("utf-8") == text, f"{path.name}: run `make lists`"
 
 
-def test_badges_open_this_repository():
-    where = sync_generated.settings()
-    place = where["repository"].removeprefix("https://github.com/")
-    for path in PATHS:
-        first = nbformat.read(path, as_version=4).cells[0].source
-        name = path.relative_to(ROOT).as_posix()
-        colab = "https://colab.research.google.com/github"
-        assert f"({colab}/{place}/blob/{where['branch']}/{name})" in first
-        bootstrap = code_cells(path)[0].source
-        assert f'REPOSITORY = "{where["repository"]}"' in bootstrap
+@every_notebook
+def test_a_badge_opens_this_repository(path):
+    hygiene.check_badge(path, ROOT)
+
+
+def test_a_copy_that_a_reader_leaves_is_not_of_the_series(tmp_path):
+    """Neither executed nor linked, and pytest passes it by (`tiers.py`)."""
+    left = ["01_pipelines-Copy1.ipynb", "Untitled.ipynb", "02_Draft.ipynb", "3_a.ipynb"]
+    kept = ["01_pipelines.ipynb", "02_thirteen_tasks.ipynb"]
+    for name in [*left, *reversed(kept)]:
+        (tmp_path / name).write_text("{}")
+    hidden = tmp_path / ".ipynb_checkpoints"
+    hidden.mkdir()
+    (hidden / "01_pipelines-checkpoint.ipynb").write_text("{}")
+    assert [path.name for path in sync_generated.chapters(tmp_path)] == kept
+    folder = NOTEBOOKS / "solutions"
+    for name in left:
+        assert tiers.pytest_ignore_collect(NOTEBOOKS / name)
+        assert tiers.pytest_ignore_collect(folder / name)
+    assert not any(map(tiers.pytest_ignore_collect, PATHS))
+    command = ["git", "check-ignore", "--no-index"]
+    names = [f"notebooks/{left[0]}", "notebooks/.ipynb_checkpoints/x.ipynb"]
+    subprocess.run([*command, *names], cwd=ROOT, check=True, capture_output=True)
+    assert subprocess.run([*command, *PATHS], cwd=ROOT, check=False).returncode != 0
 
 
 def test_nothing_of_a_machine_is_committed():

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from places import NOTEBOOKS
 from safetensors.torch import load_file, save_file
 
 from helpers import bases, files_of, model_for, models, register_own_tasks, session
@@ -19,7 +20,6 @@ from helpers.catalogue import catalogue
 from helpers.errors import HelperError
 from recipes import module_of, scores
 
-NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 FIELDS = {
     "converter",
     "about",
@@ -34,10 +34,8 @@ FIELDS = {
 
 
 @pytest.fixture(scope="module")
-def classifier():
-    from transformers import pipeline
-
-    return pipeline("sentiment-analysis", **model_for("sentiment-analysis"))
+def classifier(pipe):
+    return pipe("sentiment-analysis")
 
 
 @pytest.mark.parametrize("task", catalogue()["tasks"])
@@ -53,20 +51,20 @@ def test_model_for_names_a_folder_in_one_line(task, capsys):
     assert entry["hub"].split("/")[-1] in said
 
 
-def test_an_unknown_task_is_said(seen):
+def test_an_unknown_task_is_said(record_fault):
     with pytest.raises(
         HelperError, match="no model for the task 'sentimental'"
     ) as caught:
         model_for("sentimental")
     assert "sentiment-analysis" in str(caught.value)
-    seen("a task that does not exist", caught.value)
+    record_fault("a task that does not exist", caught.value)
 
 
-def test_an_unknown_mode_is_said(monkeypatch, seen):
+def test_an_unknown_mode_is_said(monkeypatch, record_fault):
     monkeypatch.setenv("MODELS", "huge")
     with pytest.raises(HelperError, match="MODELS=huge is not a mode") as caught:
         session.setup()
-    seen("MODELS=huge", caught.value)
+    record_fault("MODELS=huge", caught.value)
 
 
 def test_a_notebook_shows_a_helper_error_as_one_line():
@@ -261,6 +259,7 @@ def test_the_library_knows_every_task_of_the_catalogue():
     assert set(catalogue()["tasks"]) <= {*SUPPORTED_TASKS, *TASK_ALIASES, *own}
 
 
+@pytest.mark.model
 @pytest.mark.parametrize("name", catalogue()["embedded"])
 def test_a_card_says_no_more_than_is_measured(name):
     """The quick part of `make scores`: what needs no data set from elsewhere."""
@@ -275,7 +274,7 @@ def test_a_card_says_no_more_than_is_measured(name):
             assert value <= said[measure] + 0.02, f"the card can say more: {measure}"
 
 
-def test_a_card_that_says_too_much_is_noticed(monkeypatch, seen):
+def test_a_card_that_says_too_much_is_noticed(monkeypatch, record_fault):
     row = {"measure": "accuracy", "value": 0.9, "text": ""}
     table = {"embedded": {"ours": {"scores": [row]}}}
     monkeypatch.setattr(scores, "catalogue", lambda: table)
@@ -283,7 +282,7 @@ def test_a_card_that_says_too_much_is_noticed(monkeypatch, seen):
     said = scores.too_much("ours", {"accuracy": 0.88})
     assert said == ["ours: the card says 0.9 for accuracy, measured 0.88"]
     assert scores.too_much("ours", {"speed": 1.0})
-    seen("a card that says more than its model can do", said[0])
+    record_fault("a card that says more than its model can do", said[0])
 
 
 @pytest.mark.parametrize("name", catalogue()["embedded"])
@@ -298,6 +297,7 @@ def test_a_model_has_its_card_recipe_and_scores(name):
     assert spec["scores"] and spec["scores"][0]["text"]
 
 
+@pytest.mark.model
 def test_importing_the_helpers_is_quick():
     code = """
 import time, transformers
@@ -319,6 +319,7 @@ PUBLISHED = {
 }
 
 
+@pytest.mark.model
 @pytest.mark.parametrize("task", PUBLISHED.values())
 def test_figures_published_for_the_full_size_model(task):
     """The Hub's own model gives the published scores; needs the Hub."""
@@ -358,11 +359,3 @@ print(json.dumps(found))
         text=True,
     )
     return json.loads(out.splitlines()[-1])
-
-
-def test_the_first_answer_comes_soon():
-    """From notebook 01's first line, at most 1.5 times a bare script's time."""
-    import bench
-
-    ours, bare = bench.first_answer(rounds=2)
-    assert ours < 1.5 * bare, f"{ours:.1f} s against {bare:.1f} s"

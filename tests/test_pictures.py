@@ -1,38 +1,35 @@
 """Proves that the picture models answer, and that odd pictures end in clear words."""
 
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
+from places import NOTEBOOKS
 from torch.nn.functional import normalize
 from transformers import pipeline
+from wrong_inputs import NO_PICTURES, ODD_PICTURES
 
 from helpers import model_for
 
-NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 PICTURES = NOTEBOOKS / "data" / "pictures"
 LABELS = ["elephant", "tiger", "pizza", "umbrella", "guitar", "bicycle", "banana"]
 
 
 @pytest.fixture(scope="module")
-def classify():
-    task = "image-classification"
-    return pipeline(task, **model_for(task, "drawings"))
+def classify(pipe):
+    return pipe("image-classification", "convnext-emoji")
 
 
 @pytest.fixture(scope="module")
-def choose():
-    task = "zero-shot-image-classification"
-    return pipeline(task, **model_for(task, "drawings"))
+def choose(pipe):
+    return pipe("zero-shot-image-classification", "clip-emoji")
 
 
 @pytest.fixture(scope="module")
-def embed():
-    task = "image-feature-extraction"
-    return pipeline(task, **model_for(task, "drawings"))
+def embed(pipe):
+    return pipe("image-feature-extraction", "convnext-emoji")
 
 
 @pytest.fixture(scope="module")
@@ -40,31 +37,9 @@ def elephant():
     return Image.open(PICTURES / "elephant.png").convert("RGB")
 
 
-def clear_where_white(picture: Image.Image) -> Image.Image:
-    clear = picture.convert("RGBA")
-    clear.putalpha(picture.convert("L").point(lambda light: 255 * (light < 255)))
-    return clear
-
-
-def sixteen_bits(picture: Image.Image) -> Image.Image:
-    light = np.asarray(picture.convert("L")).astype(np.uint16)
-    return Image.fromarray(light * 257)
-
-
-KINDS = {  # the same picture in other modes and sizes
-    "grey": lambda picture: picture.convert("L"),
-    "palette": lambda picture: picture.quantize(32),
-    "transparent": clear_where_white,
-    "grey with opacity": lambda picture: picture.convert("LA"),
-    "sixteen bits": sixteen_bits,
-    "printer's colours": lambda picture: picture.convert("CMYK"),
-    "8,000 by 6,000": lambda picture: picture.resize((8000, 6000)),
-}
-
-
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ODD_PICTURES)
 def test_a_picture_may_have_any_mode_and_size(kind, elephant, classify, choose, embed):
-    picture = KINDS[kind](elephant)
+    picture = ODD_PICTURES[kind](elephant)
     assert len(classify(picture, top_k=5)) == 5
     assert choose(picture, candidate_labels=LABELS)[0]["label"] in LABELS
     assert np.isfinite(embed(picture, pool=True)).all()
@@ -72,7 +47,7 @@ def test_a_picture_may_have_any_mode_and_size(kind, elephant, classify, choose, 
 
 @pytest.mark.parametrize("kind", ["grey", "palette", "transparent", "8,000 by 6,000"])
 def test_it_is_still_an_elephant(kind, elephant, classify):
-    best = [row["label"] for row in classify(KINDS[kind](elephant), top_k=5)]
+    best = [row["label"] for row in classify(ODD_PICTURES[kind](elephant), top_k=5)]
     assert "elephant" in best
 
 
@@ -83,38 +58,18 @@ def test_one_pixel_gets_an_answer(classify, choose):
     assert sum(scores) == pytest.approx(1)
 
 
-def test_a_text_named_png_is_refused(classify, tmp_path, seen):
-    (tmp_path / "text.png").write_text("I am not a picture.")
-    with pytest.raises(UnidentifiedImageError, match="text.png") as caught:
-        classify(str(tmp_path / "text.png"))
-    seen("a text file named .png", caught.value)
+@pytest.mark.parametrize("wrong", NO_PICTURES, ids=lambda wrong: wrong.what)
+def test_what_is_no_picture_is_refused(classify, tmp_path, record_fault, wrong):
+    with pytest.raises(wrong.error, match=wrong.words) as caught:
+        classify(wrong.make(tmp_path))
+    record_fault(f"image-classification given {wrong.what}", caught.value)
 
 
-def test_half_a_picture_is_refused(classify, tmp_path, seen):
-    whole = (PICTURES / "elephant.png").read_bytes()
-    (tmp_path / "half.png").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(OSError, match="truncated") as caught:
-        classify(str(tmp_path / "half.png"))
-    seen("a picture cut in half", caught.value)
-
-
-def test_a_picture_that_is_not_there_is_said(classify, seen):
-    with pytest.raises(ValueError, match="nowhere.png") as caught:
-        classify("nowhere.png")
-    seen("a picture that is not there", caught.value)
-
-
-def test_an_address_while_offline_is_one_error(classify, seen):
-    with pytest.raises(Exception, match="(?i)connect|refused|network") as caught:
-        classify("http://127.0.0.1:9/elephant.png")  # nobody listens there
-    seen("the address of a picture while offline", caught.value)
-
-
-def test_no_labels_is_one_error(choose, elephant, seen):
+def test_no_labels_is_one_error(choose, elephant, record_fault):
     """The library's own words, which the card of clip-emoji explains."""
     with pytest.raises(IndexError, match="list index out of range") as caught:
         choose(elephant, candidate_labels=[])
-    seen("an empty list of labels for a picture", caught.value)
+    record_fault("an empty list of labels for a picture", caught.value)
 
 
 def test_the_things_in_the_data_are_told(classify, choose):

@@ -9,29 +9,26 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from transformers import pipeline
+from places import NOTEBOOKS
+from wrong_inputs import LONG, NO_SOUND_FILES, NO_SOUNDS, RATE
 
 from helpers import model_for, sound
 from helpers.errors import HelperError
 
-RATE = 16_000
-NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+
+@pytest.fixture(scope="module")
+def speak(pipe):
+    return pipe("text-to-speech")
 
 
 @pytest.fixture(scope="module")
-def speak():
-    return pipeline("text-to-speech", **model_for("text-to-speech"))
+def write_down(pipe):
+    return pipe("automatic-speech-recognition")
 
 
 @pytest.fixture(scope="module")
-def write_down():
-    task = "automatic-speech-recognition"
-    return pipeline(task, **model_for(task))
-
-
-@pytest.fixture(scope="module")
-def digit():
-    return pipeline("audio-classification", **model_for("audio-classification"))
+def digit(pipe):
+    return pipe("audio-classification")
 
 
 def spoken(speak, text):
@@ -70,7 +67,7 @@ def test_a_text_without_letters_is_a_short_silence(speak, text):
 
 
 def test_a_very_long_text_ends_in_so_on(speak):
-    letters = speak.tokenizer("word " * 10_000)["input_ids"]
+    letters = speak.tokenizer(LONG)["input_ids"]
     text = "".join(speak.tokenizer.convert_ids_to_tokens(letters)[1:-1])
     assert text.endswith("and so on.") and len(text) < 620
 
@@ -103,6 +100,7 @@ def test_a_digit_is_told_for_silence_too(digit):
     assert 0.1 < answers[0]["score"] < 0.9
 
 
+@pytest.mark.model
 def test_a_bare_script_hears_without_notices():
     """Also without setup(): nothing on stderr but bars, which are off here."""
     code = """
@@ -136,40 +134,28 @@ def test_whisper_is_told_what_its_authors_publish():
     assert json.loads((folder / "config.json").read_text())["dtype"] == "float32"
 
 
-def test_a_list_with_none_is_refused(speak, write_down, digit, seen):
+def test_a_list_with_none_is_refused(speak, write_down, digit, record_fault):
     for name, use in (("speaking", speak), ("hearing", write_down), ("digits", digit)):
         with pytest.raises((TypeError, ValueError, AttributeError)) as caught:
             use([None])
-        seen(f"{name}: a list with None", caught.value)
+        record_fault(f"{name}: a list with None", caught.value)
 
 
-@pytest.mark.parametrize(
-    ("wave", "rate", "words"),
-    [
-        (np.array([0.1, np.nan, 0.2], "float32"), RATE, "1 values that are NaN"),
-        (np.zeros(0, "float32"), RATE, r"of shape \(0,\)"),
-        (np.zeros((2, 3, 4), "float32"), RATE, r"of shape \(2, 3, 4\)"),
-        (np.zeros(10, "float32"), None, "the rate None"),
-        (np.zeros(10, "float32"), -1, "the rate -1"),
-    ],
-)
-def test_what_is_no_sound_is_refused(wave, rate, words, seen):
+@pytest.mark.parametrize(("wave", "rate", "words"), NO_SOUNDS)
+def test_what_is_no_sound_is_refused(wave, rate, words, record_fault):
     with pytest.raises(HelperError, match=words) as caught:
         sound(wave, rate)
-    seen(f"sound of shape {wave.shape} at {rate} Hz", caught.value)
+    record_fault(f"sound of shape {wave.shape} at {rate} Hz", caught.value)
 
 
-def test_a_file_that_is_no_sound_is_refused(tmp_path, seen):
-    path = tmp_path / "note.wav"
-    path.write_text("not a sound")
+@pytest.mark.parametrize(("what", "make"), NO_SOUND_FILES)
+def test_a_file_that_is_no_sound_is_refused(what, make, tmp_path, record_fault):
     with pytest.raises(HelperError, match="cannot be read as sound") as caught:
-        sound(path)
-    seen("a text file named .wav", caught.value)
-    with pytest.raises(HelperError, match="cannot be read as sound"):
-        sound(tmp_path / "absent.wav")
+        sound(Path(make(tmp_path)))
+    record_fault(what, caught.value)
 
 
-def test_the_library_refuses_two_channels_and_no_rate(write_down, seen):
+def test_the_library_refuses_two_channels_and_no_rate(write_down, record_fault):
     with pytest.raises(ValueError, match="axis 0 as channels") as caught:
         write_down({"raw": np.zeros((100, 2), "float32"), "sampling_rate": RATE})
-    seen("two channels given to the pipeline", caught.value)
+    record_fault("two channels given to the pipeline", caught.value)

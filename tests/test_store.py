@@ -13,11 +13,11 @@ import time
 from pathlib import Path
 
 import pytest
+from places import NOTEBOOKS
 
 from helpers import store
 from helpers.errors import CacheError, HelperError
 
-NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 SCRIPT = """
 import signal
 # A shell's background job ignores Ctrl-C, and its children with it.
@@ -92,7 +92,7 @@ def test_an_entry_is_built_once(cache):
         ("manifest of another shape", lambda e: (e / store.MANIFEST).write_text("[]")),
     ],
 )
-def test_damage_is_noticed_and_mended(cache, capsys, seen, broken, harm):
+def test_damage_is_noticed_and_mended(cache, capsys, record_fault, broken, harm):
     entry = store.stored("models/x", weights)
     harm(entry)
     assert store.damage(entry)
@@ -102,7 +102,7 @@ def test_damage_is_noticed_and_mended(cache, capsys, seen, broken, harm):
     said = capsys.readouterr().out
     assert "damaged" in said
     assert "made anew" in said
-    seen(broken, said)
+    record_fault(broken, said)
 
 
 def flip(path):
@@ -122,17 +122,19 @@ def test_a_failing_build_leaves_nothing(cache):
     assert not list((cache / "aside").iterdir())
 
 
-def test_two_processes_at_once_build_once(cache, tmp_path, seen):
+def test_two_processes_at_once_build_once(cache, tmp_path, record_fault):
     log = tmp_path / "log"
     both = [script(log, 1.0), script(log, 1.0)]
     out = [process.communicate(timeout=30) for process in both]
     assert [process.returncode for process in both] == [0, 0], out
     assert log.read_text() == "built\n"
-    seen("two processes fetch the same model at once", "one fetches, the other waits")
+    record_fault(
+        "two processes fetch the same model at once", "one fetches, the other waits"
+    )
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL, signal.SIGTERM])
-def test_an_interrupted_build_is_never_read(cache, tmp_path, seen, kind):
+def test_an_interrupted_build_is_never_read(cache, tmp_path, record_fault, kind):
     log = tmp_path / "log"
     process = script(log, 30)
     wait_for(log)
@@ -145,7 +147,7 @@ def test_an_interrupted_build_is_never_read(cache, tmp_path, seen, kind):
     assert again.returncode == 0, error
     assert (Path(out.strip()) / "weights").exists()
     assert not list((cache / "aside").iterdir()), "what was left aside is cleared"
-    seen(f"{kind.name} while a model is prepared", "the next run makes it anew")
+    record_fault(f"{kind.name} while a model is prepared", "the next run makes it anew")
 
 
 def on_small_disk(options, code, cache):
@@ -166,7 +168,7 @@ def on_small_disk(options, code, cache):
     )
 
 
-def test_a_full_disk_is_said_and_leaves_nothing(cache, seen):
+def test_a_full_disk_is_said_and_leaves_nothing(cache, record_fault):
     code = """
 import os
 from helpers.store import stored, cache_folder
@@ -181,10 +183,10 @@ assert not left, left
     done = on_small_disk("size=1m", code, cache)
     assert done.returncode == 0, done.stderr
     assert "the disk is full" in done.stdout
-    seen("disk full while a model is prepared", done.stdout)
+    record_fault("disk full while a model is prepared", done.stdout)
 
 
-def test_a_full_disk_in_safetensors_is_said(cache, seen):
+def test_a_full_disk_in_safetensors_is_said(cache, record_fault):
     code = """
 import torch
 from safetensors.torch import save_file
@@ -200,10 +202,10 @@ except CacheError as error:
     done = on_small_disk("size=1m", code, cache)
     assert done.returncode == 0, done.stderr
     assert "the disk is full" in done.stdout
-    seen("disk full while weights are written", done.stdout)
+    record_fault("disk full while weights are written", done.stdout)
 
 
-def test_a_read_only_cache_is_said(cache, seen):
+def test_a_read_only_cache_is_said(cache, record_fault):
     code = """
 from helpers.store import stored
 from helpers.errors import CacheError
@@ -215,7 +217,7 @@ except CacheError as error:
     done = on_small_disk("ro", code, cache)
     assert done.returncode == 0, done.stderr
     assert "read-only" in done.stdout
-    seen("cache folder read-only and empty", done.stdout)
+    record_fault("cache folder read-only and empty", done.stdout)
 
 
 def test_a_read_only_cache_that_is_warm_is_used(cache):
@@ -230,12 +232,12 @@ assert stored("models/x", None) == entry
     assert done.returncode == 0, done.stderr
 
 
-def test_a_file_where_the_cache_should_be(tmp_path, monkeypatch, seen):
+def test_a_file_where_the_cache_should_be(tmp_path, monkeypatch, record_fault):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv(store.CACHE_VARIABLE, str(tmp_path / "file"))
     with pytest.raises(CacheError, match="cannot be used") as caught:
         store.stored("models/x", weights)
-    seen("LEARN_TRANSFORMERS_CACHE names a file", caught.value)
+    record_fault("LEARN_TRANSFORMERS_CACHE names a file", caught.value)
 
 
 def test_small_files_are_written_whole(cache):

@@ -1,10 +1,10 @@
 """Proves that our own tasks answer as in transformers 4, and refuse nonsense."""
 
 import pytest
-from transformers import pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
+from wrong_inputs import LONG, NOT_TEXTS
 
-from helpers import model_for, register_own_tasks
+from helpers import register_own_tasks
 
 TEXT = (
     "The ferry to the island was cancelled on Monday because of strong wind. About "
@@ -14,9 +14,8 @@ TEXT = (
 
 
 @pytest.fixture(scope="module")
-def summarize():
-    register_own_tasks()
-    return pipeline("summarize", **model_for("summarize"))
+def summarize(pipe):
+    return pipe("summarize")
 
 
 def test_registering_twice_changes_nothing():
@@ -40,17 +39,17 @@ def test_the_same_text_gives_the_same_summary_and_a_list_gives_a_list(summarize)
     assert one == two
 
 
-@pytest.mark.parametrize("bad", ["", "   ", None, 7])
-def test_what_is_not_a_text_is_refused(summarize, bad, seen):
+@pytest.mark.parametrize("bad", NOT_TEXTS)
+def test_what_is_not_a_text_is_refused(summarize, bad, record_fault):
     with pytest.raises(ValueError, match="not a text") as caught:
         summarize([bad])
-    seen(f"summarize given {bad!r}", caught.value)
+    record_fault(f"summarize given {bad!r}", caught.value)
 
 
-def test_a_text_beyond_the_context_is_refused(summarize, seen):
+def test_a_text_beyond_the_context_is_refused(summarize, record_fault):
     with pytest.raises(ValueError, match="takes at most 7,936") as caught:
-        summarize("word " * 10_000)
-    seen("summarize given 10,000 words", caught.value)
+        summarize(LONG)
+    record_fault("summarize given 10,000 words", caught.value)
 
 
 def test_another_script_is_answered(summarize):

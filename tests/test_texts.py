@@ -3,22 +3,17 @@ that bad texts end in a right answer or one clear error."""
 
 import pytest
 import torch
-from transformers import pipeline
-
-from helpers import model_for
-
-SCRIPTS = ["今日は良い天気です。", "Завтра будет дождь.", "كرة القدم", "🙂🙂", " "]
-LONG = "word " * 10_000
+from wrong_inputs import LONG, SCRIPTS, WITH_NONE
 
 
 @pytest.fixture(scope="module")
-def extract():
-    return pipeline("feature-extraction", **model_for("feature-extraction"))
+def extract(pipe):
+    return pipe("feature-extraction")
 
 
 @pytest.fixture(scope="module")
-def write():
-    return pipeline("text-generation", **model_for("text-generation"))
+def write(pipe):
+    return pipe("text-generation")
 
 
 def mean(extract, text):
@@ -40,16 +35,16 @@ def test_odd_texts_have_a_vector(extract, text):
     assert torch.isfinite(mean(extract, text)).all()
 
 
-def test_a_list_with_none_has_no_vectors(extract, seen):
+def test_a_list_with_none_has_no_vectors(extract, record_fault):
     with pytest.raises((TypeError, ValueError)) as caught:
-        extract(["a man is eating food", None])
-    seen("feature-extraction for a list with None", caught.value)
+        extract(WITH_NONE)
+    record_fault("feature-extraction for a list with None", caught.value)
 
 
-def test_ten_thousand_words_have_a_vector_when_cut(extract, seen):
+def test_ten_thousand_words_have_a_vector_when_cut(extract, record_fault):
     with pytest.raises(RuntimeError, match="must match the size") as caught:
         extract(LONG)
-    seen("feature-extraction for 10,000 words", caught.value)
+    record_fault("feature-extraction for 10,000 words", caught.value)
     vectors = extract(LONG, truncation=True, max_length=512)[0]
     assert len(vectors) == 512
 
@@ -69,18 +64,18 @@ def test_other_scripts_are_continued(write, text):
     assert made.startswith(text)
 
 
-def test_an_empty_text_is_said_or_continued(write, seen):
+def test_an_empty_text_is_said_or_continued(write, record_fault):
     """Nothing to continue: the library says so, or begins a text of its own."""
     try:
         assert isinstance(write("", max_new_tokens=2)[0]["generated_text"], str)
     except (ValueError, RuntimeError, IndexError) as error:
-        seen("text-generation for an empty text", error)
+        record_fault("text-generation for an empty text", error)
 
 
-def test_a_list_with_none_is_not_continued(write, seen):
+def test_a_list_with_none_is_not_continued(write, record_fault):
     with pytest.raises((TypeError, ValueError, AttributeError)) as caught:
-        write(["Once upon a time", None], max_new_tokens=2)
-    seen("text-generation for a list with None", caught.value)
+        write(WITH_NONE, max_new_tokens=2)
+    record_fault("text-generation for a list with None", caught.value)
 
 
 def test_ten_thousand_words_are_cut_before_they_are_continued(write):

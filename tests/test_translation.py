@@ -1,30 +1,26 @@
 """Proves that the committed translation model answers well and fails clearly.
 
-The model is loaded as a user loads it: from its folder, by the library's own classes.
+The model is loaded as a user loads it, into the series' own pipeline.
 """
-
-from pathlib import Path
 
 import pytest
 import torch
+from places import NOTEBOOKS
+from wrong_inputs import SCRIPTS, WITH_NONE
 
 from recipes.marian_en_fr_ui import corpus, score, train
 
-FOLDER = Path(__file__).resolve().parent.parent / "notebooks/models/marian-en-fr-ui"
+FOLDER = NOTEBOOKS / "models" / "marian-en-fr-ui"
 
 
 @pytest.fixture(scope="module")
-def model():
-    from transformers import AutoModelForSeq2SeqLM
-
-    return AutoModelForSeq2SeqLM.from_pretrained(FOLDER).eval()
+def model(pipe):
+    return pipe("translate", "marian-en-fr-ui").model
 
 
 @pytest.fixture(scope="module")
-def tokenizer():
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(FOLDER)
+def tokenizer(pipe):
+    return pipe("translate", "marian-en-fr-ui").tokenizer
 
 
 @pytest.fixture
@@ -49,6 +45,7 @@ def test_a_batch_answers_as_one_by_one(translate):
     assert translate(texts) == [translate([text])[0] for text in texts]
 
 
+@pytest.mark.model
 def test_the_quick_scores_are_those_of_the_catalogue():
     from helpers.catalogue import catalogue
 
@@ -71,16 +68,16 @@ def test_ten_thousand_words_are_cut_and_answered(translate, tokenizer):
     assert translate([text])[0]
 
 
-def test_ten_thousand_words_uncut_are_refused(model, tokenizer, seen):
+def test_ten_thousand_words_uncut_are_refused(model, tokenizer, record_fault):
     text = " ".join(["Save the file."] * 3334)
     inputs = tokenizer(text, return_tensors="pt")
     with pytest.raises((IndexError, RuntimeError)) as caught:
         model.generate(**inputs)
-    seen("10,000 words to be translated, without truncation", caught.value)
+    record_fault("10,000 words to be translated, without truncation", caught.value)
 
 
 @pytest.mark.parametrize(
-    "text", ["保存文件", "Сохранить файл", "احفظ الملف", "שמור 😀 ¿?", "\x00\ufffd\n\t"]
+    "text", [*SCRIPTS, "Сохранить файл", "שמור 😀 ¿?", "\x00\ufffd\n\t"]
 )
 def test_other_scripts_end_in_an_answer(translate, tokenizer, text):
     assert isinstance(translate([text])[0], str)
@@ -96,10 +93,10 @@ def test_the_tokenizer_gives_a_text_back(tokenizer, text):
     assert tokenizer.decode(ids, skip_special_tokens=True) == text
 
 
-def test_something_that_is_no_text_is_refused(tokenizer, seen):
+def test_something_that_is_no_text_is_refused(tokenizer, record_fault):
     with pytest.raises((TypeError, ValueError)) as caught:
-        tokenizer(["Save the file", None], return_tensors="pt", padding=True)
-    seen("a None among the texts to be translated", caught.value)
+        tokenizer(WITH_NONE, return_tensors="pt", padding=True)
+    record_fault("a None among the texts to be translated", caught.value)
 
 
 def test_the_folder_holds_safetensors_and_nothing_that_runs():
@@ -110,6 +107,7 @@ def test_the_folder_holds_safetensors_and_nothing_that_runs():
     assert "auto_map" not in (FOLDER / "config.json").read_text("utf-8")
 
 
+@pytest.mark.model
 def test_no_notice_on_loading(capfd):
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
     from transformers.utils import logging

@@ -51,7 +51,7 @@ def test_each_control_redraws_with_its_value(shown):
     assert len(drawn) == 6
 
 
-def test_an_error_while_drawing_is_one_line(shown, capsys, seen):
+def test_an_error_while_drawing_is_one_line(shown, capsys, record_fault):
     def draw(text):
         if not text:
             raise ValueError("Type a sentence.\nIt is empty.")
@@ -61,7 +61,7 @@ def test_an_error_while_drawing_is_one_line(shown, capsys, seen):
     said = capsys.readouterr().out
     assert "It is empty" not in said  # after the codes that clear what was there
     assert said.endswith("ValueError: Type a sentence.\n")
-    seen("a widget's box left empty", said)
+    record_fault("a widget's box left empty", said)
 
 
 def test_an_error_in_the_first_picture_is_raised():

@@ -5,17 +5,15 @@ import csv
 import math
 
 import pytest
+from wrong_inputs import SCRIPTS, WITH_NONE
 
 from helpers.catalogue import MODELS
-from helpers.models import embedded
 from recipes.minilm_nli import score
 
 
 @pytest.fixture(scope="module")
-def classifier():
-    from transformers import pipeline
-
-    return pipeline("zero-shot-classification", model=str(embedded("minilm-nli")))
+def classifier(pipe):
+    return pipe("zero-shot-classification", "minilm-nli")
 
 
 def best(answer):
@@ -105,28 +103,28 @@ def test_one_label_is_judged_alone_and_labels_may_be_one_string(classifier):
 
 
 @pytest.mark.parametrize("labels", [[], ""])
-def test_no_label_is_said(classifier, labels, seen):
+def test_no_label_is_said(classifier, labels, record_fault):
     with pytest.raises(ValueError, match="at least one label") as caught:
         classifier("A text.", labels)
-    seen("zero-shot without a label", caught.value)
+    record_fault("zero-shot without a label", caught.value)
 
 
-def test_a_template_without_braces_is_said(classifier, seen):
+def test_a_template_without_braces_is_said(classifier, record_fault):
     with pytest.raises(ValueError, match="hypothesis_template") as caught:
         classifier("A text.", ["sports"], hypothesis_template="This is sports.")
-    seen("a template without braces", caught.value)
+    record_fault("a template without braces", caught.value)
 
 
-def test_an_empty_text_is_said(classifier, seen):
+def test_an_empty_text_is_said(classifier, record_fault):
     with pytest.raises(ValueError, match="at least one sequence") as caught:
         classifier("", ["sports", "politics"])
-    seen("zero-shot for an empty text", caught.value)
+    record_fault("zero-shot for an empty text", caught.value)
 
 
-def test_a_list_with_none_is_said(classifier, seen):
+def test_a_list_with_none_is_said(classifier, record_fault):
     with pytest.raises((TypeError, ValueError)) as caught:
-        classifier(["A text.", None], ["sports", "politics"])
-    seen("zero-shot for a list with None", caught.value)
+        classifier(WITH_NONE, ["sports", "politics"])
+    record_fault("zero-shot for a list with None", caught.value)
 
 
 def test_a_text_longer_than_the_model_reads(classifier):
@@ -138,9 +136,7 @@ def test_a_text_longer_than_the_model_reads(classifier):
     assert best(classifier(text, ["politics", "sports"])) == "sports"
 
 
-@pytest.mark.parametrize(
-    "text", ["今日は良い天気です。", "Завтра будет дождь.", "كرة القدم", "🙂🙂", " "]
-)
+@pytest.mark.parametrize("text", SCRIPTS)
 def test_other_scripts_give_numbers(classifier, text):
     scores = classifier(text, ["weather", "sports", "politics"])["scores"]
     assert all(0 <= score <= 1 for score in scores)
@@ -154,6 +150,7 @@ def test_two_hundred_labels(classifier):
     assert best(answer) == "football"
 
 
+@pytest.mark.model
 def test_a_missing_data_set_is_said():
     """What is measured without one is in test_models.py."""
     with pytest.raises(FileNotFoundError, match="Put there AG News"):

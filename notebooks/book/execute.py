@@ -23,7 +23,7 @@ import psutil
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-from book.sync_generated import settings
+from book.sync_generated import notebooks, settings
 from helpers.catalogue import NOTEBOOKS
 
 BUILD = NOTEBOOKS.parent / "build"
@@ -41,12 +41,6 @@ QUIET = {
 
 class Failure(Exception):
     """A notebook that did not run to its end; says where and why in one line."""
-
-
-def notebooks() -> list[Path]:
-    """Return every notebook in reading order, the solutions last."""
-    chapters = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
-    return chapters + sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
 
 
 class PeakMemory(threading.Thread):

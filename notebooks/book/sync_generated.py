@@ -42,8 +42,18 @@ def settings() -> dict:
     return tomllib.loads((NOTEBOOKS / "book" / "series.toml").read_text("utf-8"))
 
 
-def chapters() -> list[Path]:
-    return sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
+# What the series is: a copy that a reader leaves behind is not of it.
+NAME = re.compile(r"\d\d_[a-z][a-z_]*\.ipynb")
+
+
+def chapters(folder: Path = NOTEBOOKS) -> list[Path]:
+    """Return the chapters of a folder in reading order: 01_words.ipynb and so on."""
+    return sorted(path for path in folder.iterdir() if NAME.fullmatch(path.name))
+
+
+def notebooks() -> list[Path]:
+    """Return every notebook of the series in reading order, the solutions last."""
+    return chapters() + chapters(NOTEBOOKS / "solutions")
 
 
 def title(path: Path) -> str:
@@ -209,14 +219,13 @@ def renewed(path: Path, tables: dict) -> str:
 def wanted() -> dict[Path, str]:
     """Return the text that each generated file should have."""
     readme = NOTEBOOKS.parent / "README.md"
-    notebooks = chapters() + sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
     cards = {
         NOTEBOOKS / "models" / name / "README.md": {
             "scores": partial(scores_table, name)
         }
         for name in catalogue()["embedded"]
     }
-    pages = {path: notebook_text(path) for path in notebooks}
+    pages = {path: notebook_text(path) for path in notebooks()}
     index = NOTEBOOKS / "book" / "index.md"
     texts = {
         readme: README,

@@ -1,0 +1,33 @@
+"""Where things lie, for every test: import ROOT, NOTEBOOKS and PATHS from here."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from book import sync_generated
+from helpers.catalogue import NOTEBOOKS
+
+__all__ = ["NOTEBOOKS", "PATHS", "ROOT", "code_cells", "every_notebook", "tracked"]
+
+ROOT = NOTEBOOKS.parent
+PATHS = sync_generated.notebooks()
+every_notebook = pytest.mark.parametrize(
+    "path", PATHS, ids=[path.relative_to(NOTEBOOKS).as_posix() for path in PATHS]
+)
+
+
+def code_cells(path: Path) -> list[nbformat.NotebookNode]:
+    """Return a notebook's code cells in their order."""
+    notebook = nbformat.read(path, as_version=4)
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def tracked() -> list[Path]:
+    """Return the files that git tracks, or would: what somebody else gets."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    out = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return [p for p in map(ROOT.joinpath, out.stdout.splitlines()) if p.is_file()]
