@@ -28,14 +28,20 @@ from book import sync_generated
 # Fixtures that load a model (loaded.py) or run many notebooks (test_suite.py).
 HEAVY = {"pipe", "fared"}
 # Files that do so throughout, in processes of their own: parts of their names.
-HEAVY_FILES = ("test_hub",)
+HEAVY_FILES = ("test_hub", "test_accelerator", "test_pretend_device")
 CARDS = "test_a_card_says_no_more_than_is_measured"
 # Parts of the ids of what takes longest. It is begun first, in this order, so that
 # nobody waits for it at the end.
-LONGEST = ("test_rerun.py", "test_hub_notebooks.py", ".ipynb", CARDS)
+LONGEST = (
+    "test_rerun.py",
+    "test_accelerator.py",
+    "test_hub_notebooks.py",
+    ".ipynb",
+    CARDS,
+)
 # Parts of the ids of tests that need not stay with their file: each goes where there
 # is room.
-SPREAD = ("test_hub_notebooks.py", "test_rerun.py", CARDS)
+SPREAD = ("test_accelerator.py", "test_hub_notebooks.py", "test_rerun.py", CARDS)
 SLOW = 5.0  # seconds; a test that takes longer is no test for `make check`
 
 current: pytest.Item | None = None  # the test that is running

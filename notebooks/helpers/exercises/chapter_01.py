@@ -57,7 +57,9 @@ def check_softmax(answer) -> None:
 @torch.no_grad()
 def classify(texts: list[str], tokenizer, model) -> list[dict]:
     """The solution of 01.3: the three stages for a whole list."""
-    inputs = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+    inputs = tokenizer(texts, padding=True, truncation=True, return_tensors="pt").to(
+        model.device
+    )
     best = model(**inputs).logits.softmax(dim=-1).max(dim=-1)
     return [
         {"label": model.config.id2label[index], "score": score}

@@ -71,7 +71,7 @@ def zero_shot(text: str, labels: list[str], tokenizer, model) -> dict:
     pairs = [(text, f"This example is {label}.") for label in labels]
     inputs = tokenizer(
         pairs, padding=True, truncation="only_first", return_tensors="pt"
-    )
+    ).to(model.device)
     logits = model(**inputs).logits
     place = model.config.label2id
     entailed = logits[:, place["entailment"]]

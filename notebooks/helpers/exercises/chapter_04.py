@@ -95,7 +95,7 @@ def check_nucleus(answer) -> None:
 @torch.no_grad()
 def perplexity(text: str, model, tokenizer) -> float:
     """The solution of 04.3: the exponential of the mean loss of a token."""
-    row = tokenizer(text, return_tensors="pt")["input_ids"]
+    row = tokenizer(text, return_tensors="pt")["input_ids"].to(model.device)
     return math.exp(model(row, labels=row).loss)
 
 
@@ -156,10 +156,10 @@ def check_without_e(answer, tokenizer) -> None:
 @torch.no_grad()
 def likeliest(prompt: str, answers: list[str], model, tokenizer) -> str:
     """The solution of 04.5: the sum of log probabilities of an answer's tokens."""
-    start = tokenizer(prompt, return_tensors="pt")["input_ids"]
+    start = tokenizer(prompt, return_tensors="pt")["input_ids"].to(model.device)
 
     def chance(answer: str) -> float:
-        rest = tokenizer(answer, return_tensors="pt")["input_ids"]
+        rest = tokenizer(answer, return_tensors="pt")["input_ids"].to(model.device)
         row = torch.cat([start, rest], dim=1)
         known = model(row).logits[0, :-1].log_softmax(-1)
         chances = known.gather(1, row[0, 1:, None])[-rest.shape[1] :]
