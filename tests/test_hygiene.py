@@ -136,8 +136,9 @@ def test_a_copy_that_a_reader_leaves_is_not_of_the_series(tmp_path):
     assert not any(map(tiers.pytest_ignore_collect, PATHS))
     command = ["git", "check-ignore", "--no-index"]
     names = [f"notebooks/{left[0]}", "notebooks/.ipynb_checkpoints/x.ipynb"]
-    subprocess.run([*command, *names], cwd=ROOT, check=True, capture_output=True)
-    assert subprocess.run([*command, *PATHS], cwd=ROOT, check=False).returncode != 0
+    said = subprocess.check_output([*command, *names], cwd=ROOT, text=True)
+    assert said.splitlines() == names
+    assert subprocess.run([*command, *PATHS], cwd=ROOT, check=False).returncode == 1
 
 
 def test_nothing_of_a_machine_is_committed():
@@ -207,8 +208,8 @@ def listed(collection):
 
 def test_every_model_has_a_card_and_a_recipe():
     for name, spec in catalogue()["embedded"].items():
-        if "tuned" in spec:
-            folder = NOTEBOOKS / "models" / spec["tuned"]
+        if "base" not in spec:
+            folder = NOTEBOOKS / "models" / name
             card = (folder / "README.md").read_text("utf-8")
             assert find_spec(f"{module_of(name)}.train"), name
             for part in ("Data", "Method", "Score", "cannot do", "Licence"):
@@ -218,6 +219,7 @@ def test_every_model_has_a_card_and_a_recipe():
 def test_the_top_level_holds_nothing_else():
     allowed = [
         "README.md",
+        "CONTRIBUTING.md",
         "LICENSE",
         "Makefile",
         "conftest.py",
@@ -226,6 +228,7 @@ def test_the_top_level_holds_nothing_else():
         "pyproject.toml",
         ".ci",
         ".github",
+        ".gitattributes",
         ".gitignore",
         "notebooks",
         "tests",
@@ -241,4 +244,4 @@ def test_helpers_are_small_enough_to_read():
         for line in path.read_text("utf-8").splitlines()
         if line.strip()
     ]
-    assert len(lines) <= 1000
+    assert len(lines) <= 1100
