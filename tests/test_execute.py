@@ -23,6 +23,7 @@ sys.exit(main())
 """
 
 
+@pytest.mark.model
 @pytest.mark.skipif(os.name != "posix", reason="no signal to send")
 def test_ctrl_c_ends_a_run_at_once_and_leaves_no_kernel(tmp_path, record_fault):
     started = tmp_path / "started"

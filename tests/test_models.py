@@ -162,6 +162,7 @@ def two_models(tmp_path, monkeypatch):
     return first, own, part
 
 
+@pytest.mark.model
 def test_a_model_is_put_together_from_its_parts(two_models):
     first, own, _ = two_models
     made = load_file(models.embedded("second") / "model.safetensors")
@@ -171,6 +172,7 @@ def test_a_model_is_put_together_from_its_parts(two_models):
         assert torch.equal(made[name], tensor), name
 
 
+@pytest.mark.model
 def test_a_model_that_lacks_a_tensor_is_refused(two_models):
     two_models[2]["from"] = "encoder."
     two_models[2]["to"] = "bert.encoder."
@@ -178,6 +180,7 @@ def test_a_model_that_lacks_a_tensor_is_refused(two_models):
         models.embedded("second")
 
 
+@pytest.mark.model
 def test_an_adapter_is_merged(two_models, tmp_path):
     from peft import LoraConfig, get_peft_model
 

@@ -42,6 +42,7 @@ def shown(cell):
     return kinds
 
 
+@pytest.mark.model
 def test_hostile_settings_change_nothing(page, tmp_path, monkeypatch, record_fault):
     expected = page()
     (tmp_path / "matplotlibrc").write_text("figure.figsize: 2, 2\nfigure.dpi: 30\n")
