@@ -18,16 +18,19 @@ def pipe() -> Callable:
 
     from helpers import model_for, register_own_tasks
     from helpers.models import embedded
+    from helpers.session import device
 
     @functools.cache
-    def loaded(task: str, folder: str, **options):
+    def loaded(task: str, **options):
         from transformers import pipeline
 
         register_own_tasks()
-        return pipeline(task, model=folder, **options)
+        return pipeline(task, **options)
 
     def load(task: str, name: str | None = None, **options):
-        folder = str(embedded(name)) if name else model_for(task)["model"]
-        return loaded(task, folder, **options)
+        if name is None:
+            return loaded(task, **model_for(task), **options)
+        chosen = {"model": str(embedded(name)), "device": device()}
+        return loaded(task, **chosen, **options)
 
     return load

@@ -27,7 +27,15 @@ def code_cells(path: Path) -> list[nbformat.NotebookNode]:
 
 
 def tracked() -> list[Path]:
-    """Return the files that git tracks, or would: what somebody else gets."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    out = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    return [p for p in map(ROOT.joinpath, out.stdout.splitlines()) if p.is_file()]
+    """Return the files that git tracks, or would: what somebody else gets.
+
+    A notebook beside the series that nobody has added is a reader's own.
+    """
+
+    def listed(*options: str) -> list[Path]:
+        command = ["git", "ls-files", *options]
+        out = subprocess.check_output(command, cwd=ROOT, text=True)
+        return [path for path in map(ROOT.joinpath, out.splitlines()) if path.is_file()]
+
+    new = listed("--others", "--exclude-standard")
+    return listed() + [p for p in new if p.suffix != ".ipynb" or p in PATHS]

@@ -10,11 +10,10 @@ import nbformat
 import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
+from places import NOTEBOOKS, ROOT
 
 from book import execute
-from helpers.catalogue import NOTEBOOKS
 
-ROOT = NOTEBOOKS.parent
 RUN = """
 import signal, sys
 # A shell's background job ignores Ctrl-C, and its children with it.
@@ -24,8 +23,9 @@ sys.exit(main())
 """
 
 
+@pytest.mark.model
 @pytest.mark.skipif(os.name != "posix", reason="no signal to send")
-def test_ctrl_c_ends_a_run_at_once_and_leaves_no_kernel(tmp_path, seen):
+def test_ctrl_c_ends_a_run_at_once_and_leaves_no_kernel(tmp_path, record_fault):
     started = tmp_path / "started"
     cell = new_code_cell(
         f"import pathlib, time\npathlib.Path({str(started)!r}).touch()\ntime.sleep(60)"
@@ -56,7 +56,7 @@ def test_ctrl_c_ends_a_run_at_once_and_leaves_no_kernel(tmp_path, seen):
         assert path.read_bytes() == before
     finally:
         path.unlink()
-    seen("Ctrl-C in the middle of `make run`", said)
+    record_fault("Ctrl-C in the middle of `make run`", said)
 
 
 def test_a_notebook_is_found_however_it_is_named(monkeypatch):
@@ -72,11 +72,11 @@ def test_a_notebook_is_found_however_it_is_named(monkeypatch):
         assert execute.found(name) == path
 
 
-def test_a_notebook_from_outside_is_refused(tmp_path, seen):
+def test_a_notebook_from_outside_is_refused(tmp_path, record_fault):
     other = tmp_path / "mine.ipynb"
     nbformat.write(new_notebook(), other)
     with pytest.raises(execute.Failure, match="copy it there") as caught:
         execute.found(str(other))
-    seen("make run of a notebook from outside the series", caught.value)
+    record_fault("make run of a notebook from outside the series", caught.value)
     with pytest.raises(execute.Failure, match="No such notebook: 99_none.ipynb"):
         execute.found("99_none.ipynb")

@@ -164,22 +164,22 @@ class Odd:
         ("wants other arguments", dict, "TypeError"),
     ],
 )
-def test_whatever_an_answer_does_is_one_line(capsys, what, answer, words, seen):
+def test_whatever_an_answer_does_is_one_line(capsys, what, answer, words, record_fault):
     check("01.2", answer)
     out = said(capsys)
     assert out.startswith("01.2: not yet. ")
     assert words in out
     assert "\n" not in out
-    seen(f"an answer to an exercise {what}", out)
+    record_fault(f"an answer to an exercise {what}", out)
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no alarm clock")
-def test_an_answer_that_never_ends_is_stopped(capsys, monkeypatch, seen):
+def test_an_answer_that_never_ends_is_stopped(capsys, monkeypatch, record_fault):
     monkeypatch.setattr(exercises, "SECONDS", 0.5)
     check("01.2", lambda values: never_ends())
     out = said(capsys)
     assert "It stopped with TimeoutError: no end after 0.5 s" in out
-    seen("an answer to an exercise never ends", out)
+    record_fault("an answer to an exercise never ends", out)
 
 
 def test_a_forgotten_argument_is_named(capsys):

@@ -136,8 +136,9 @@ def test_a_copy_that_a_reader_leaves_is_not_of_the_series(tmp_path):
     assert not any(map(tiers.pytest_ignore_collect, PATHS))
     command = ["git", "check-ignore", "--no-index"]
     names = [f"notebooks/{left[0]}", "notebooks/.ipynb_checkpoints/x.ipynb"]
-    subprocess.run([*command, *names], cwd=ROOT, check=True, capture_output=True)
-    assert subprocess.run([*command, *PATHS], cwd=ROOT, check=False).returncode != 0
+    said = subprocess.check_output([*command, *names], cwd=ROOT, text=True)
+    assert said.splitlines() == names
+    assert subprocess.run([*command, *PATHS], cwd=ROOT, check=False).returncode == 1
 
 
 def test_nothing_of_a_machine_is_committed():

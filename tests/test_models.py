@@ -101,11 +101,11 @@ def test_the_device_is_chosen(models_in, asked, found, expected, monkeypatch):
     assert session.device() == expected
 
 
-def test_a_device_that_is_not_there_is_refused(monkeypatch, seen):
+def test_a_device_that_is_not_there_is_refused(monkeypatch, record_fault):
     monkeypatch.setenv("DEVICE", "cuda:7")
     with pytest.raises(HelperError, match="Expected one of: cpu") as caught:
         session.device()
-    seen("DEVICE=cuda:7", caught.value)
+    record_fault("DEVICE=cuda:7", caught.value)
 
 
 def test_files_of_lists_what_is_loaded():
@@ -172,6 +172,7 @@ def two_models(tmp_path, monkeypatch):
     return first, own, part
 
 
+@pytest.mark.model
 def test_a_model_is_put_together_from_its_parts(two_models):
     first, own, _ = two_models
     made = load_file(models.embedded("second") / "model.safetensors")
@@ -181,6 +182,7 @@ def test_a_model_is_put_together_from_its_parts(two_models):
         assert torch.equal(made[name], tensor), name
 
 
+@pytest.mark.model
 def test_a_model_that_lacks_a_tensor_is_refused(two_models):
     two_models[2]["from"] = "encoder."
     two_models[2]["to"] = "bert.encoder."
@@ -188,6 +190,7 @@ def test_a_model_that_lacks_a_tensor_is_refused(two_models):
         models.embedded("second")
 
 
+@pytest.mark.model
 def test_an_adapter_is_merged(two_models, tmp_path):
     from peft import LoraConfig, get_peft_model
 

@@ -42,7 +42,8 @@ def shown(cell):
     return kinds
 
 
-def test_hostile_settings_change_nothing(page, tmp_path, monkeypatch, seen):
+@pytest.mark.model
+def test_hostile_settings_change_nothing(page, tmp_path, monkeypatch, record_fault):
     expected = page()
     (tmp_path / "matplotlibrc").write_text("figure.figsize: 2, 2\nfigure.dpi: 30\n")
     profile = tmp_path / "ipython" / "profile_default"
@@ -61,10 +62,10 @@ def test_hostile_settings_change_nothing(page, tmp_path, monkeypatch, seen):
     assert shown(found[1]) == shown(expected[1]) == ["image/png", "text/plain"]
     assert found[2].outputs == expected[2].outputs
     assert found[1].outputs == expected[1].outputs, "the very same picture"
-    seen("MPLBACKEND=agg and settings of the user's own", "the same pictures")
+    record_fault("MPLBACKEND=agg and settings of the user's own", "the same pictures")
 
 
-def test_a_lost_picture_is_a_failure(tmp_path, seen):
+def test_a_lost_picture_is_a_failure(tmp_path, record_fault):
     png = new_output("display_data", {"image/png": "iVBORw0KGgo="})
     cell = new_code_cell("plot()", outputs=[png, png])
     stored = new_notebook(cells=[cell])
@@ -74,4 +75,4 @@ def test_a_lost_picture_is_a_failure(tmp_path, seen):
     del executed.cells[0].outputs[1]
     said = execute.lost_pictures(tmp_path / "page.ipynb", executed)
     assert said == f"cell {cell.id} shows 1 of 2 pictures"
-    seen("a cell that shows fewer pictures than are stored", said)
+    record_fault("a cell that shows fewer pictures than are stored", said)
