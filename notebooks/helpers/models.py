@@ -182,11 +182,17 @@ def files_of(model: str, revision: str = "main") -> list[tuple[str, float]]:
 
     Used in notebook 01, section "What is on my disk now?".
     """
-    if mode() == "hub":
-        from huggingface_hub import snapshot_download
-
-        model = snapshot_download(model, revision=revision, local_files_only=True)
     folder = Path(model)
+    if mode() == "hub":
+        from .hub import snapshot_folder
+
+        # What was fetched; the repository holds more, such as other formats.
+        folder = snapshot_folder(model, revision)
+    if not folder.is_dir():
+        raise HelperError(
+            f"No files of {model!r} at {revision!r} are on this disk. Expected what "
+            "model_for(task) returns: files_of(**model_for(task))."
+        )
     files = [path for path in sorted(folder.iterdir()) if path.name != MANIFEST]
     return [(path.name, path.stat().st_size / 1e6) for path in files]
 
