@@ -32,11 +32,11 @@ OTHER_FILES = [
     "onnx/config.json",
     "onnx/model.onnx",
 ]
-COMMANDS = (
-    "backward follow five bed zero on learn two house tree dog stop seven eight down "
-    "six forward cat right visual four wow no nine off three left marvin yes up sheila "
-    "happy bird go one"
-).split()
+COMMANDS = """
+backward follow five bed zero on learn two house tree dog stop seven eight down six
+forward cat right visual four wow no nine off three left marvin yes up sheila happy bird
+go one
+"""
 BUILDERS: dict[str, Callable[[Path], None]] = {}
 
 
@@ -93,14 +93,10 @@ def names(labels: list[str]) -> dict:
     }
 
 
-def copy_tokenizer(name: str, folder: Path, *, only: str = "") -> None:
-    """Take over the files of a base's tokenizer, or `only` one and the settings."""
+def copy_tokenizer(name: str, folder: Path, *kinds: str) -> None:
+    """Take over the files of a base's tokenizer, those of some kinds of names."""
     for path in base(name).iterdir():
-        if path.name == "tokenizer_config.json" or (
-            path.name == only if only else path.suffix in {".txt", ".jinja"}
-        ):
-            shutil.copyfile(path, folder / path.name)
-        elif not only and path.name in {"tokenizer.json", "special_tokens_map.json"}:
+        if any(kind in path.name for kind in kinds):
             shutil.copyfile(path, folder / path.name)
 
 
@@ -114,7 +110,7 @@ def distilbert(folder: Path) -> None:
     )
     save(t.DistilBertForSequenceClassification(config), folder, std=0.3)
     # As in the real repository: the words alone, no tokenizer.json.
-    copy_tokenizer("all-MiniLM-L6-v2", folder, only="vocab.txt")
+    copy_tokenizer("all-MiniLM-L6-v2", folder, "vocab.txt")
     settings = {"model_max_length": 512, "do_lower_case": True}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
 
@@ -122,10 +118,13 @@ def distilbert(folder: Path) -> None:
 @repository("sentence-transformers/all-MiniLM-L6-v2")
 def minilm(folder: Path) -> None:
     config = t.BertConfig(
-        hidden_size=24, intermediate_size=32, num_hidden_layers=6, num_attention_heads=12
+        hidden_size=24,
+        intermediate_size=32,
+        num_hidden_layers=6,
+        num_attention_heads=12,
     )
     save(t.BertModel(config), folder, std=0.3)
-    copy_tokenizer("all-MiniLM-L6-v2", folder)
+    copy_tokenizer("all-MiniLM-L6-v2", folder, "token", "vocab.txt")
 
 
 def llama(**changes) -> t.LlamaConfig:
@@ -152,7 +151,7 @@ def llama(**changes) -> t.LlamaConfig:
 def smollm2(folder: Path) -> None:
     model = t.LlamaForCausalLM(llama()).to(torch.bfloat16)
     save(model, folder, std=0.3)
-    copy_tokenizer("SmolLM2-135M-Instruct", folder)
+    copy_tokenizer("SmolLM2-135M-Instruct", folder, "token", "chat_template")
 
 
 def byte_pairs() -> tuple[dict[str, int], list[tuple[str, str]]]:
@@ -265,7 +264,7 @@ def ast(folder: Path) -> None:
         num_hidden_layers=2,
         num_attention_heads=2,
         max_length=128,
-        **names(COMMANDS),
+        **names(COMMANDS.split()),
     )
     ear = t.ASTFeatureExtractor(max_length=128, mean=-6.845978, std=5.5654526)
     save(t.ASTForAudioClassification(config), folder, ear, std=0.3)
@@ -431,7 +430,8 @@ CHAT = (
     "{% if message['content'] is string %}{{ ' ' + message['content'] }}{% else %}"
     "{% for part in message['content'] %}{% if part['type'] == 'image' %}<image>"
     "{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}"
-    "<end_of_utterance>\n{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
+    "<end_of_utterance>\n{% endfor %}"
+    "{% if add_generation_prompt %}Assistant:{% endif %}"
 )
 
 

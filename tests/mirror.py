@@ -1,9 +1,10 @@
 """A small stand-in for the Hub on loopback, which can also misbehave.
 
-It answers as the Hub does: small files under `/{owner}/{name}/resolve/{revision}/{path}`
-with git's sha1 as ETag; large ones by a redirect to another address, with the sha256 in
-`X-Linked-Etag`; and the questions of the API that `snapshot_download` asks. A revision
-may be shortened, as there. `fault` makes it fail.
+It answers as the Hub does. A small file, asked for under
+`/{owner}/{name}/resolve/{revision}/{path}`, has git's sha1 as its ETag; a large one is
+a redirect to another address, with the sha256 in `X-Linked-Etag`. It knows the
+questions of the API that `snapshot_download` asks. A revision may be shortened, as
+there. `fault` makes it fail.
 """
 
 from __future__ import annotations
