@@ -20,8 +20,9 @@ import pytest
 from mirror import Mirror
 from safetensors.numpy import save_file
 
-from helpers import hub
+from helpers import files_of, hub
 from helpers.catalogue import catalogue
+from helpers.errors import HelperError
 
 REPO, REVISION = "someone/tiny", "0123456789" * 4
 OTHERS = [".gitattributes", "README.md", "pytorch_model.bin", "tf_model.h5"]
@@ -52,9 +53,6 @@ def use(environment: dict, spec: dict, then: str, said: Path) -> None:
 
 
 def _use(spec: dict, then: str) -> None:
-    from helpers import files_of
-    from helpers.errors import HelperError
-
     catalogue()["hub"][REPO] = spec
     try:
         found = hub.hub_model(REPO)
@@ -205,6 +203,12 @@ def test_without_any_hash_nothing_is_taken(place, seen):
     assert "announces no sha256" in said
     assert place.bodies() == 0
     seen("neither the Hub nor the catalogue has a sha256", said)
+
+
+def test_files_that_are_not_here_are_said(seen):
+    with pytest.raises(HelperError, match="No files of 'nope' at 'main'") as caught:
+        files_of("nope")
+    seen("files_of given what model_for did not name", caught.value)
 
 
 @pytest.mark.parametrize("kept", ["HF_TOKEN", "file"])

@@ -20,13 +20,13 @@ from filelock import FileLock
 from hub_models import OTHER_FILES
 from mirror import Mirror
 
-from book import execute, sync_generated
+from book import downloads, execute, sync_generated
 from helpers.catalogue import NOTEBOOKS, catalogue
 from helpers.store import sha256
 
 SOLUTIONS = sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
 # Exercises whose right answers only a model that has learned can give.
-LEARNED = {"01.1", "02.5"}
+LEARNED = {"01.1", "02.5", "03.1", "03.5"}
 # Runs in every kernel: explore() draws each choice of a menu and both ends of a slider.
 EVERY_CHOICE = """
 def every_choice(draw, **controls):
@@ -149,6 +149,17 @@ def said_in(path: Path, hub, monkeypatch) -> str:
     return printed(notebook)
 
 
+def fetched(mirror: Mirror) -> set[str]:
+    """Return the repositories that a mirror was asked for."""
+    asked = " ".join(mirror.requests)
+    return {repo for repo in mirror.repositories if f"/{repo}/resolve/" in asked}
+
+
+def named(path: Path) -> set[str]:
+    """Return the repositories behind the tasks that a notebook names."""
+    return {catalogue()["tasks"][task]["hub"] for task in downloads.tasks_of(path)}
+
+
 class TestTasks:
     """Every task of the catalogue, loaded one after the other in one process."""
 
@@ -202,9 +213,18 @@ class TestTasks:
 
 class TestFirstChapter:
     def test_it_runs_in_hub_mode(self, hub, monkeypatch):
-        said = said_in(sync_generated.chapters()[0], hub, monkeypatch)
+        path = sync_generated.chapters()[0]
+        said = said_in(path, hub, monkeypatch)
         assert "Mode hub" in said
         assert "your numbers will differ" in said
+        assert fetched(hub[0]) == named(path)
+
+    def test_its_megabytes_are_those_of_its_models(self):
+        path = sync_generated.chapters()[0]
+        rows = [catalogue()["hub"][repo] for repo in named(path)]
+        sizes = downloads.megabytes(path)
+        assert sizes["hub"] == sum(row["mb"] for row in rows) > 0
+        assert 0 < sizes["embedded"] < sizes["hub"]
 
 
 def chapter_class(path: Path) -> type:
@@ -220,6 +240,7 @@ def chapter_class(path: Path) -> type:
             (start / "every_choice.py").write_text(EVERY_CHOICE)
             monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
             assert "Mode hub" in said_in(path, hub, monkeypatch)
+            assert fetched(hub[0]) <= named(path)
 
         @pytest.mark.nightly
         @pytest.mark.parametrize(

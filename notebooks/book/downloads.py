@@ -36,7 +36,7 @@ def tasks_of(path: Path) -> set[str]:
 
 
 def megabytes(path: Path) -> dict[str, int]:
-    """Return {"embedded": MB, "hub": MB}: what the models of a notebook weigh.
+    """Return {"embedded": MB, "hub": MB}: what the models of a notebook weigh at most.
 
     In embedded mode the bases are fetched, each once; in hub mode each repository's
     safetensors are. Text files, a few MB at most, are not counted.

@@ -143,14 +143,13 @@ def _damaged_on_the_way(snapshot: Path, spec: dict, announced: str) -> str:
         name = path.relative_to(snapshot).as_posix()
         etag = announced if name == spec["weights"] else path.resolve().name
         pinned = spec.get("sha256") if name == spec["weights"] else None
+        found = digest = sha256(path)
         if re.fullmatch("[0-9a-f]{40}", etag):
             content = path.read_bytes()
             found = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-        else:
-            found = sha256(path)
-            if not re.fullmatch("[0-9a-f]{64}", etag):
-                etag = found
-        if found != etag or (pinned and sha256(path) != pinned):
+        elif not re.fullmatch("[0-9a-f]{64}", etag):
+            etag = found
+        if found != etag or pinned not in (None, digest):
             return f"sent a damaged {name} (its hash is not the expected one)"
     return ""
 
@@ -234,12 +233,11 @@ def _token() -> str:
 def _proxy(url: str) -> str:
     """Say which proxy stands before an address, without its password, if one does."""
     where, proxies = urlsplit(url), getproxies()
-    proxy = proxies.get(where.scheme) or proxies.get("all")
-    if not proxy or proxy_bypass(where.netloc):
+    kind = where.scheme if where.scheme in proxies else "all"
+    if kind not in proxies or proxy_bypass(where.netloc):
         return ""
-    name = proxy.rpartition("@")[2].rpartition("//")[2].rstrip("/")
-    variable = f"{where.scheme.upper()}_PROXY"
-    return f" through the proxy {name}, see {variable} and NO_PROXY"
+    name = proxies[kind].rpartition("@")[2].rpartition("//")[2].rstrip("/")
+    return f" through the proxy {name}, see {kind.upper()}_PROXY and NO_PROXY"
 
 
 def _offline_unless_hub_answers(repo: str, spec: dict) -> None:
