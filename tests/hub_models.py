@@ -52,6 +52,8 @@ def repository(name: str) -> Callable:
 
 def build(name: str, folder: Path) -> Path:
     """Fill `folder` with a repository, the files that nobody needs included."""
+    if name not in BUILDERS:
+        raise LookupError(f"{name} is in the catalogue, and has no builder here.")
     folder.mkdir(parents=True)
     torch.manual_seed(0)
     BUILDERS[name](folder)

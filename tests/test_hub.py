@@ -154,6 +154,9 @@ def test_only_what_is_needed_is_fetched_and_listed(place):
     assert "FILES ['config.json', 'model.safetensors', 'vocab.txt']" in said
     assert place.bodies() == 1
     assert not [r for r in place.mirror.requests if r.endswith(tuple(OTHERS))]
+    # As on the Hub: git's sha1 names a small file, a sha256 a large one.
+    blobs = {p.name: len(p.resolve().name) for p in place.home.rglob("snapshots/*/*")}
+    assert blobs == {"config.json": 40, "model.safetensors": 64, "vocab.txt": 40}
 
 
 def test_a_repository_without_safetensors_is_refused(place, seen):

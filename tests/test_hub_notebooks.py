@@ -77,7 +77,7 @@ for task in catalogue()["tasks"]:
     value = picture if task.startswith(("image-", "object")) else "It is late."
     value, options = GIVEN.get(task, (value, {}))
     answer = pipe(**options) if value is None else pipe(value, **options)
-    kind, config = type(pipe.model).__name__, pipe.model.config
+    kind = type(pipe.model).__name__
     print("ANSWER", json.dumps([task, kind, repr(answer)[:300]]), flush=True)
 """
 
@@ -183,8 +183,7 @@ class TestTasks:
     def test_a_task_answers(self, answers, task):
         found, done, _ = answers
         assert task in found, done.stderr[-2000:]
-        folder = catalogue()["tasks"][task]["hub"]
-        assert found[task][1] not in ("[]", "''"), folder
+        assert found[task][1] not in ("[]", "''"), "an empty answer"
 
     @pytest.mark.parametrize(
         ("task", "kind"),
