@@ -66,7 +66,7 @@ def _use(spec: dict, then: str) -> None:
         name = found.pop("model")
         print("LOADED", AutoConfig.from_pretrained(name, **found).model_type)
     if then == "list":
-        print("FILES", [name for name, _ in files_of(**found)])
+        print("FILES", [name for name, _ in files_of(found["model"])])
 
 
 class Place:
@@ -209,7 +209,7 @@ def test_without_any_hash_nothing_is_taken(place, seen):
 
 
 def test_files_that_are_not_here_are_said(seen):
-    with pytest.raises(HelperError, match="No files of 'nope' at 'main'") as caught:
+    with pytest.raises(HelperError, match="No files of 'nope' are on") as caught:
         files_of("nope")
     seen("files_of given what model_for did not name", caught.value)
 
