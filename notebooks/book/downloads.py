@@ -35,6 +35,15 @@ def tasks_of(path: Path) -> set[str]:
     return named & set(catalogue()["tasks"])
 
 
+def bases_of(name: str) -> set[str]:
+    """Return the bases that an embedded model is made from, its parts' included."""
+    spec = catalogue()["embedded"][name]
+    found = {spec["base"]} if "base" in spec else set()
+    for part in spec.get("parts", []):
+        found |= {part["base"]} if "base" in part else bases_of(part["model"])
+    return found
+
+
 def megabytes(path: Path) -> dict[str, int]:
     """Return {"embedded": MB, "hub": MB}: what the models of a notebook weigh at most.
 
@@ -43,8 +52,7 @@ def megabytes(path: Path) -> dict[str, int]:
     """
     table, tasks = catalogue(), tasks_of(path)
     chosen = [table["tasks"][task] for task in tasks]
-    small = [table["embedded"][entry["embedded"]] for entry in chosen]
-    bases = {spec["base"] for spec in small if "base" in spec}
+    bases = {base for entry in chosen for base in bases_of(entry["embedded"])}
     repositories = {entry["hub"] for entry in chosen}
     return {
         "embedded": sum(table["bases"][name]["mb"] for name in bases),
