@@ -1,7 +1,10 @@
 """A small stand-in for the Hub on loopback, which can also misbehave.
 
-It serves folders under `/{owner}/{name}/resolve/{revision}/{path}` and answers the
-two questions of the API that `snapshot_download` asks. `fault` makes it fail.
+It answers as the Hub does. A small file, asked for under
+`/{owner}/{name}/resolve/{revision}/{path}`, has git's sha1 as its ETag; a large one is
+a redirect to another address, with the sha256 in `X-Linked-Etag`. It knows the
+questions of the API that `snapshot_download` asks. A revision may be shortened, as
+there. `fault` makes it fail.
 """
 
 from __future__ import annotations
@@ -10,10 +13,20 @@ import hashlib
 import json
 import threading
 import time
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 SLOW = 60  # seconds that a hanging server hangs: longer than any client waits
+LARGE = {".safetensors", ".bin", ".h5", ".msgpack", ".onnx", ".model"}  # git LFS's
+
+
+@cache
+def digests(path: Path, _changed: int) -> tuple[str, str]:
+    """Return git's sha1 of a file and its sha256."""
+    data = path.read_bytes()
+    git = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+    return git, hashlib.sha256(data).hexdigest()
 
 
 class Mirror:
@@ -21,13 +34,16 @@ class Mirror:
 
     `repositories` maps an id to (revision of 40 hex digits, folder). `fault` is one
     of "", "404", "401", "403", "429", "500", "cut", "corrupt", "corrupt-config",
-    "blob-500", "hang"; `until` ends it after so many faulty answers.
+    "blob-500", "hang", "no-hash" (large files without their sha256); `until` ends it
+    after so many faulty answers. `requests` keeps what was asked, `tokens` with which
+    token.
     """
 
     def __init__(self, repositories: dict[str, tuple[str, Path]]) -> None:
         self.repositories = repositories
         self.fault, self.until = "", None
         self.requests: list[str] = []
+        self.tokens: set[str] = set()
 
         class Handler(BaseHTTPRequestHandler):
             mirror = self
@@ -47,7 +63,8 @@ class Mirror:
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
     def __enter__(self):
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        serve = self.server.serve_forever
+        threading.Thread(target=serve, args=(0.05,), daemon=True).start()
         return self
 
     def __exit__(self, *error) -> None:
@@ -69,6 +86,8 @@ class Mirror:
     def answer(self, request, body: bool) -> None:
         path = request.path.split("?")[0]
         self.requests.append(f"{request.command} {path}")
+        if token := request.headers.get("Authorization"):
+            self.tokens.add(token)
         fault = self.fault
         if fault == "hang":
             time.sleep(SLOW)
@@ -77,7 +96,10 @@ class Mirror:
         for repo, (revision, folder) in self.repositories.items():
             if path.startswith(f"/{repo}/resolve/"):
                 asked, name = path.removeprefix(f"/{repo}/resolve/").split("/", 1)
-                return self.file(request, body, revision, asked, folder, name)
+                return self.resolve(request, body, repo, revision, asked, folder, name)
+            if path.startswith(f"/large/{repo}/"):
+                name = path.removeprefix(f"/large/{repo}/")
+                return self.large(request, body, folder / name)
             if path.startswith(f"/api/models/{repo}"):
                 return self.api(request, body, repo, revision, folder, path)
         self.missing(request, "RepoNotFound")
@@ -93,13 +115,10 @@ class Mirror:
         names = [p.relative_to(folder).as_posix() for p in files]
         if "/tree/" in path:
             # .../tree/REVISION, or a folder below it, such as additional_chat_templates
-            below = path.partition("?")[0].partition("/tree/")[2].partition("/")[2]
+            below = path.partition("/tree/")[2].partition("/")[2]
             if below and not (folder / below).is_dir():
                 return self.missing(request, "EntryNotFound", revision)
-            answer = [
-                {"type": "file", "path": n, "size": p.stat().st_size, "oid": "0" * 40}
-                for n, p in zip(names, files, strict=True)
-            ]
+            answer = [self.entry(*row) for row in zip(names, files, strict=True)]
         else:
             siblings = [{"rfilename": name} for name in names]
             answer = {"id": repo, "modelId": repo, "sha": revision}
@@ -107,28 +126,54 @@ class Mirror:
         data = json.dumps(answer).encode()
         self.send(request, 200, data, {"Content-Type": "application/json"}, body)
 
-    def file(self, request, body, revision, asked, folder, name) -> None:
-        if self.fault == "404" or asked not in (revision, "main"):
+    def entry(self, name: str, path: Path) -> dict:
+        """Return what the API tells of one file."""
+        git, sha256 = digests(path, path.stat().st_mtime_ns)
+        size = path.stat().st_size
+        entry = {"type": "file", "path": name, "size": size, "oid": git}
+        if path.suffix in LARGE:
+            entry["lfs"] = {"oid": sha256, "size": size, "pointerSize": 134}
+        return entry
+
+    def resolve(self, request, body, repo, revision, asked, folder, name) -> None:
+        """Send a small file; send a large one's hash, and where it lies."""
+        if self.fault == "404" or not (revision.startswith(asked) or asked == "main"):
             return self.missing(request, "RevisionNotFound")
         path = folder / name
         if not path.is_file():
             return self.missing(request, "EntryNotFound", revision)
-        data = path.read_bytes()
-        headers = {
-            "ETag": f'"{hashlib.sha256(data).hexdigest()}"',
-            "X-Repo-Commit": revision,
-            "Accept-Ranges": "bytes",
-        }
-        weights = name.endswith(".safetensors")
-        if body and weights and self.fault == "blob-500" and self.faulty():
+        git, sha256 = digests(path, path.stat().st_mtime_ns)
+        headers = {"X-Repo-Commit": revision, "Accept-Ranges": "bytes"}
+        if path.suffix not in LARGE:
+            headers["ETag"] = f'"{git}"'
+            damage = "corrupt-config" if name == "config.json" else "never"
+            return self.body(request, body, path, headers, damage)
+        if self.fault == "no-hash":
+            headers["ETag"] = f'"{git}"'
+        else:
+            headers["X-Linked-Etag"] = f'"{sha256}"'
+        headers["X-Linked-Size"] = str(path.stat().st_size)
+        # Another host name, as the Hub's storage has one.
+        port = self.server.server_port
+        headers["Location"] = f"http://localhost:{port}/large/{repo}/{name}"
+        self.send(request, 302, b"", headers, body)
+
+    def large(self, request, body, path: Path) -> None:
+        """Send a large file, as the storage behind the Hub does."""
+        if body and self.fault == "blob-500" and self.faulty():
             return self.send(request, 500, b"", {})
-        target = {"corrupt": weights, "corrupt-config": name == "config.json"}
-        if body and target.get(self.fault) and self.faulty():
+        headers = {"ETag": '"of-the-storage"', "Accept-Ranges": "bytes"}
+        self.body(request, body, path, headers, "corrupt")
+
+    def body(self, request, body, path: Path, headers: dict, damage: str) -> None:
+        data = path.read_bytes()
+        if body and self.fault == damage and self.faulty():
             data = data[:-1] + bytes([data[-1] ^ 1])
         start = 0
         if asked_range := request.headers.get("Range"):
             start = int(asked_range.removeprefix("bytes=").split("-")[0])
-        cut = body and weights and self.fault == "cut" and self.faulty()
+        large = path.suffix in LARGE
+        cut = body and large and self.fault == "cut" and self.faulty()
         self.send(
             request, 206 if start else 200, data[start:], headers, body, bool(cut)
         )

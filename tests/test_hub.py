@@ -1,15 +1,18 @@
 """Proves what hub mode does with a Hub that works, is away, fails or lies.
 
-A mirror on loopback serves a repository made here; each step is a process of its
-own, because the Hub's client reads its environment once.
+A mirror on loopback serves a repository made here, with the files that real ones hold
+besides. Each step is a process of its own, because the Hub's client reads its
+environment once; the processes are forked from one that has imported the libraries.
 """
 
 import hashlib
+import importlib
 import json
+import multiprocessing
 import os
-import subprocess
 import sys
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,79 +20,119 @@ import pytest
 from mirror import Mirror
 from safetensors.numpy import save_file
 
-NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
-REPO, REVISION = "someone/tiny", "0123456789" * 4
-SCRIPT = """
-import sys
+from helpers import files_of, hub
 from helpers.catalogue import catalogue
 from helpers.errors import HelperError
-from helpers.hub import hub_model
-catalogue()["hub"][{repo!r}] = {spec!r}
-try:
-    print("GOT", hub_model({repo!r}))
-except HelperError as error:
-    print("ERROR", error)
-    sys.exit(3)
-if {load}:
-    from transformers import AutoConfig
-    found = hub_model({repo!r})
-    name = found.pop("model")
-    print("LOADED", AutoConfig.from_pretrained(name, **found).model_type)
-"""
+
+REPO, REVISION = "someone/tiny", "0123456789" * 4
+OTHERS = [".gitattributes", "README.md", "pytorch_model.bin", "tf_model.h5"]
+OTHERS += ["onnx/config.json", "onnx/model.onnx"]
+START = multiprocessing.get_context("spawn" if os.name == "nt" else "forkserver")
+if os.name != "nt":
+    configs = "transformers.models.auto.configuration_auto"
+    bert = "transformers.models.bert.configuration_bert"
+    START.set_forkserver_preload(["helpers", configs, bert, "test_hub"])
+
+
+def use(environment: dict, spec: dict, then: str, said: Path) -> None:
+    """Be a process that uses the model once; write what it prints into `said`."""
+    with said.open("w", encoding="utf-8", buffering=1) as file:
+        sys.stdout = sys.stderr = file
+        os.environ.clear()
+        os.environ.update(environment)
+        try:
+            from huggingface_hub import constants
+
+            importlib.reload(constants)  # it reads the environment when imported
+            _use(spec, then)
+        except SystemExit:
+            raise
+        except BaseException:  # noqa: BLE001 (the test shows it)
+            traceback.print_exc()
+            sys.exit(1)
+
+
+def _use(spec: dict, then: str) -> None:
+    catalogue()["hub"][REPO] = spec
+    try:
+        found = hub.hub_model(REPO)
+        print("GOT", found)
+    except HelperError as error:
+        print("ERROR", error)
+        sys.exit(3)
+    if then == "load":
+        from transformers import AutoConfig
+
+        name = found.pop("model")
+        print("LOADED", AutoConfig.from_pretrained(name, **found).model_type)
+    if then == "list":
+        print("FILES", [name for name, _ in files_of(found["model"])])
 
 
 class Place:
     """A repository, a mirror that serves it, and an empty cache."""
 
     def __init__(self, tmp_path):
-        import numpy
-
         self.folder = tmp_path / "repo"
         self.folder.mkdir()
         settings = {"model_type": "bert", "hidden_size": 8, "num_attention_heads": 1}
         (self.folder / "config.json").write_text(json.dumps(settings))
         (self.folder / "vocab.txt").write_text("[PAD]\n[UNK]\na\n")
-        save_file({"w": numpy.zeros(50_000)}, self.folder / "model.safetensors")
-        weights = (self.folder / "model.safetensors").read_bytes()
+        for name in OTHERS:
+            (self.folder / name).parent.mkdir(exist_ok=True)
+            (self.folder / name).write_bytes(b"nobody needs this")
         self.spec = {
             "revision": REVISION,
             "weights": "model.safetensors",
-            "sha256": hashlib.sha256(weights).hexdigest(),
+            "sha256": self.write_weights(0),
         }
         self.home = tmp_path / "home"
         self.cache = tmp_path / "cache"
+        self.said = tmp_path / "said"
+        self.said.mkdir()
         self.mirror = Mirror({REPO: (REVISION, self.folder)})
 
+    def write_weights(self, value):
+        """Put weights into the repository; return their sha256."""
+        import numpy
+
+        path = self.folder / "model.safetensors"
+        save_file({"w": numpy.full(50_000, value, dtype="float64")}, path)
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
     def environment(self, **more):
-        return os.environ | {
+        kept = {k: v for k, v in os.environ.items() if "TOKEN" not in k}
+        return kept | {
             "HF_ENDPOINT": self.mirror.url,
             "HF_HOME": str(self.home),
             "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_ETAG_TIMEOUT": "3",
             "LEARN_TRANSFORMERS_CACHE": str(self.cache),
+            "MODELS": "hub",
             **more,
         }
 
-    def ask(self, load=False, **more):
-        """Return (exit status, what was printed, seconds) of one use of the model."""
-        code = SCRIPT.format(repo=REPO, spec=self.spec, load=load)
-        start = time.monotonic()
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            cwd=NOTEBOOKS,
-            env=self.environment(**more),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=100,
-        )
-        assert done.returncode in (0, 3), done.stderr
-        assert "Traceback" not in done.stderr
-        return done.returncode, done.stdout, time.monotonic() - start
+    def ask(self, then="", **more):
+        """Return (exit status, what was printed, seconds) of one use of the model.
 
-    def bodies(self):
-        """Return how often the weights were sent."""
+        `then` is "load" to load the config afterwards, "list" to list the files.
+        """
+        said = self.said / f"{time.monotonic_ns()}"
+        start = time.monotonic()
+        process = START.Process(
+            target=use, args=(self.environment(**more), self.spec, then, said)
+        )
+        process.start()
+        process.join(100)
+        text = said.read_text("utf-8")
+        assert process.exitcode in (0, 3), text
+        assert "Traceback" not in text
+        return process.exitcode, text, time.monotonic() - start
+
+    def bodies(self, name="model.safetensors"):
+        """Return how often a file was sent, the weights unless named."""
         got = [r for r in self.mirror.requests if r.startswith("GET")]
-        return sum(r.endswith("model.safetensors") for r in got)
+        return sum(r.endswith(f"/{name}") for r in got)
 
     def stored(self):
         """Return the weights that the Hub's client keeps, or None."""
@@ -104,10 +147,129 @@ def place(tmp_path):
         yield place
 
 
+def test_only_what_is_needed_is_fetched_and_listed(place):
+    """A real repository holds more: pickles, ONNX, a README."""
+    status, said, _ = place.ask("list")
+    assert status == 0
+    assert "FILES ['config.json', 'model.safetensors', 'vocab.txt']" in said
+    assert place.bodies() == 1
+    assert not [r for r in place.mirror.requests if r.endswith(tuple(OTHERS))]
+    # As on the Hub: git's sha1 names a small file, a sha256 a large one.
+    blobs = {p.name: len(p.resolve().name) for p in place.home.rglob("snapshots/*/*")}
+    assert blobs == {"config.json": 40, "model.safetensors": 64, "vocab.txt": 40}
+
+
+def test_a_repository_without_safetensors_is_refused(place, seen):
+    """Before the library falls back on the pickle that lies beside it."""
+    (place.folder / "model.safetensors").unlink()
+    status, said, _ = place.ask()
+    assert status == 3
+    assert "has no model.safetensors at the revision 0123456" in said
+    assert "a pickle can run any code" in said
+    assert said.count("\n") == 1
+    assert not [r for r in place.mirror.requests if r.startswith("GET /someone")]
+    seen("a repository of the Hub has a pickle and no safetensors", said)
+
+
+@pytest.mark.parametrize("revision", [REVISION[:7], "main", REVISION.upper() + "A"])
+def test_a_revision_of_other_than_40_digits_is_refused(place, seen, revision):
+    place.spec["revision"] = revision
+    status, said, _ = place.ask()
+    assert status == 3
+    assert "40 hexadecimal digits" in said
+    assert repr(revision) in said
+    assert said.count("\n") == 1
+    assert place.mirror.requests == []
+    seen(f"the catalogue's revision is {revision!r}", said)
+
+
+def test_without_a_pinned_hash_the_first_use_decides(place, seen):
+    """The sha256 that the Hub announced is kept; other weights do not follow it."""
+    first = place.spec.pop("sha256")
+    assert place.ask()[0] == 0
+    (marker,) = (place.cache / "hub").iterdir()
+    assert json.loads(marker.read_text())["files"]["model.safetensors"][1] == first
+    place.write_weights(1)
+    next(place.home.rglob("model.safetensors")).resolve().write_bytes(b"damaged")
+    status, said, _ = place.ask()
+    assert status == 3
+    assert "damaged model.safetensors" in said
+    assert place.stored() is None
+    seen("other weights than at the first use, no sha256 in the catalogue", said)
+
+
+def test_without_any_hash_nothing_is_taken(place, seen):
+    place.spec.pop("sha256")
+    place.mirror.fault = "no-hash"
+    status, said, _ = place.ask()
+    assert status == 3
+    assert "announces no sha256" in said
+    assert place.bodies() == 0
+    seen("neither the Hub nor the catalogue has a sha256", said)
+
+
+def test_files_that_are_not_here_are_said(seen):
+    with pytest.raises(HelperError, match="No files of 'nope' are on") as caught:
+        files_of("nope")
+    seen("files_of given what model_for did not name", caught.value)
+
+
+@pytest.mark.parametrize("kept", ["HF_TOKEN", "file"])
+def test_a_refused_token_is_named(place, seen, kept, tmp_path):
+    token, more = "hf_0123456789abcdefgh", {}
+    if kept == "file":
+        path = tmp_path / "token"
+        path.write_text(token)
+        more["HF_TOKEN_PATH"] = str(path)
+    else:
+        more["HF_TOKEN"] = token
+    place.mirror.fault = "401"
+    status, said, _ = place.ask(**more)
+    assert status == 3
+    assert "hf_0…efgh" in said
+    assert token not in said
+    assert (str(path) if kept == "file" else "variable HF_TOKEN") in said
+    assert "expired" in said
+    assert said.count("\n") == 1
+    seen(f"the Hub refuses a token from {kept}", said)
+    place.mirror.fault = ""
+    assert place.ask(**more)[0] == 0
+    assert place.mirror.tokens == {f"Bearer {token}"}
+
+
+def test_a_dead_proxy_is_named(place, seen):
+    """With an empty cache; the password in its address is not shown."""
+    more = {"http_proxy": "http://user:secret@127.0.0.1:9", "NO_PROXY": "example.org"}
+    more |= {"HTTP_PROXY": more["http_proxy"], "no_proxy": "example.org"}
+    status, said, seconds = place.ask(**more)
+    assert status == 3
+    assert "through the proxy 127.0.0.1:9" in said
+    assert "HTTP_PROXY" in said
+    assert "secret" not in said
+    assert seconds < 20
+    seen("a dead proxy before the Hub, empty cache", said)
+
+
+def test_every_row_of_the_catalogue_is_pinned():
+    """By 40 digits; and by a sha256, but for the two that are published nowhere."""
+    rows = catalogue()["hub"]
+    unpinned = {name for name, row in rows.items() if "sha256" not in row}
+    assert unpinned <= {
+        "MIT/ast-finetuned-speech-commands-v2",
+        "google/vit-base-patch16-224",
+    }
+    for name, row in rows.items():
+        assert len(row["revision"]) == 40, name
+        assert set(row["revision"]) <= set("0123456789abcdef"), name
+        assert row["weights"].endswith(".safetensors"), name
+        pinned = row.get("sha256", "0" * 64)
+        assert len(pinned) == 64 and set(pinned) <= set("0123456789abcdef"), name
+
+
 def test_first_use_downloads_second_does_not(place):
     assert place.ask()[0] == 0
     assert place.bodies() == 1
-    status, said, _ = place.ask(load=True)
+    status, said, _ = place.ask("load")
     assert status == 0
     assert "LOADED bert" in said
     assert place.bodies() == 1
@@ -116,7 +278,7 @@ def test_first_use_downloads_second_does_not(place):
 def test_offline_works_once_fetched(place, seen):
     place.ask()
     place.mirror.requests.clear()
-    status, said, _ = place.ask(load=True, HF_HUB_OFFLINE="1")
+    status, said, _ = place.ask("load", HF_HUB_OFFLINE="1")
     assert status == 0
     assert "LOADED bert" in said
     assert place.mirror.requests == []
@@ -134,7 +296,7 @@ def test_offline_with_an_empty_cache_is_said(place, seen):
 def test_a_hub_that_is_down_costs_seconds_not_a_minute(place, seen):
     place.ask()
     place.mirror.stop()
-    status, said, seconds = place.ask(load=True)
+    status, said, seconds = place.ask("load")
     assert status == 0
     assert "Working offline" in said
     assert "LOADED bert" in said
@@ -146,7 +308,7 @@ def test_a_hub_that_is_down_costs_seconds_not_a_minute(place, seen):
 def test_a_hub_that_refuses_does_not_stop_a_warm_cache(place, seen, fault):
     place.ask()
     place.mirror.fault = fault
-    status, said, seconds = place.ask(load=True)
+    status, said, seconds = place.ask("load")
     assert status == 0
     assert "Working offline" in said
     assert "LOADED bert" in said
@@ -203,7 +365,7 @@ def test_a_passing_fault_is_tried_again(place, seen, fault):
 
 def test_a_hub_that_hangs_is_left(place, seen):
     place.mirror.fault = "hang"
-    status, said, seconds = place.ask()
+    status, said, seconds = place.ask(HF_HUB_ETAG_TIMEOUT="1")
     assert status == 3
     assert "not reachable" in said
     assert seconds < 20

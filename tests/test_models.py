@@ -222,8 +222,7 @@ def test_the_catalogue_is_whole():
         assert re.fullmatch("[0-9a-f]{64}", spec["file_sha256"])
         assert spec.get("hub") in {None, *table["hub"]}
     for name, spec in table["hub"].items():
-        # 40 digits; seven where the library itself names no more.
-        assert re.fullmatch("[0-9a-f]{40}|[0-9a-f]{7}", spec["revision"]), name
+        assert re.fullmatch("[0-9a-f]{40}", spec["revision"]), name
         assert spec["weights"].endswith(".safetensors"), name
         assert spec["licence"], name
     for task, entry in table["tasks"].items():

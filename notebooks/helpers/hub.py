@@ -2,27 +2,32 @@
 
 The Hub's client does not check what it serves from its cache, and when the Hub is
 down it tries every file for a long time. This module checks the weights against the
-catalogue's sha256, every other file against what was stored, asks the Hub one quick
-question before a download, and goes offline where a checked copy is at hand.
+catalogue's sha256, or else against the one that the Hub announced at the first use,
+every other file against what was stored; it asks the Hub one quick question before a
+download, and goes offline where a checked copy is at hand. It takes safetensors and
+text, never a pickle.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import re
 import shutil
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from .catalogue import catalogue
-from .errors import FetchError
+from .errors import FetchError, HelperError
 from .store import cache_error, cache_folder, damage, described, sha256, write_text
 
-TRIES = 3
-SECONDS = 5  # to wait for one answer of the Hub
+TRIES = 2  # on top of the five that the client makes of a broken download
+SECONDS = 5  # to wait for one answer, unless HF_HUB_ETAG_TIMEOUT is shorter
+TEXT_FILES = ["*.json", "*.txt", "*.jinja", "*.model"]
 ANSWERS = {
-    401: "asks for a login (401): the repository is private or gated, see `hf auth`",
-    403: "refuses access (403): the repository is private or gated, see `hf auth`",
     404: "has no such repository or revision (404)",
     429: "answers that it got too many requests (429): wait some minutes",
 }
@@ -32,20 +37,29 @@ def hub_model(repo: str) -> dict[str, str]:
     """Return `model` and `revision` for `from_pretrained` or `pipeline`, with the
     files fetched, whole and checked in the Hub's own cache.
 
-    Raises FetchError with one sentence where that cannot be done.
+    Raises FetchError with one sentence where that cannot be done, HelperError where
+    the catalogue names a revision by fewer than 40 digits.
     """
     spec = catalogue()["hub"][repo]
+    if not re.fullmatch("[0-9a-f]{40}", spec["revision"]):
+        raise HelperError(
+            f"The catalogue has the revision {spec['revision']!r} for {repo}. Expected "
+            "the 40 hexadecimal digits of a commit, since the copy of a shorter one is "
+            "never found again: write all of them into models/catalogue.toml."
+        )
     marker = cache_folder() / "hub" / f"{repo.replace('/', '--')}-{spec['revision']}"
     chosen = {"model": repo, "revision": spec["revision"]}
     if marker.exists():
-        wrong = damage(_snapshot_folder(repo, spec), marker)
+        folder = snapshot_folder(repo, spec["revision"])
+        wrong = damage(folder, marker)
         if wrong is None:
             _offline_unless_hub_answers(repo, spec)
             return chosen
         print(f"The cached {repo} is damaged: {wrong}. It is fetched again.")
+        # What was trusted at the first use is what must come again.
+        spec = {"sha256": _recorded(marker, spec["weights"])} | spec
         try:
-            _forget(_snapshot_folder(repo, spec))
-            marker.unlink()
+            _forget(folder)
         except OSError as error:
             raise cache_error(error) from error
     try:
@@ -59,30 +73,40 @@ def hub_model(repo: str) -> dict[str, str]:
     return chosen
 
 
+def snapshot_folder(repo: str, revision: str) -> Path:
+    """Return where the Hub's client keeps this revision of a repository."""
+    from huggingface_hub import constants
+
+    root = Path(constants.HF_HUB_CACHE)
+    return root / f"models--{repo.replace('/', '--')}" / "snapshots" / revision
+
+
 def download(repo: str, spec: dict, cache_dir: Path | None = None) -> Path:
     """Fetch one revision of a repository and return its folder, weights checked.
 
-    Only text files and the safetensors that the catalogue names are fetched.
+    Only text files at the top of the repository and the safetensors that the
+    catalogue names are fetched. Raises FetchError where the Hub does not give them.
     """
     from huggingface_hub import constants, snapshot_download
 
     if constants.HF_HUB_OFFLINE:
         raise FetchError(f"{repo}: not in the cache, and HF_HUB_OFFLINE is set")
-    wanted = ["*.json", "*.txt", "*.jinja", "*.model", spec["weights"]]
-    for attempt in range(TRIES):
-        if why := hub_trouble(repo, spec):
+    for _ in range(TRIES):
+        why, announced = ask_hub(repo, spec)
+        if why:
             break
         try:
             snapshot = Path(
                 snapshot_download(
                     repo,
                     revision=spec["revision"],
-                    allow_patterns=wanted,
+                    allow_patterns=[*TEXT_FILES, spec["weights"]],
+                    ignore_patterns=["*/*"],  # onnx/config.json and the like
                     cache_dir=cache_dir,
-                    etag_timeout=SECONDS,
+                    etag_timeout=_seconds(),
                 )
             )
-            why = _damaged_on_the_way(snapshot, spec)
+            why = _damaged_on_the_way(snapshot, spec, announced)
             if not why:
                 return snapshot
             _forget(snapshot)
@@ -93,30 +117,39 @@ def download(repo: str, spec: dict, cache_dir: Path | None = None) -> Path:
                 raise
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
             why = f"broke off ({first})"
-        time.sleep(attempt)
+        time.sleep(_seconds() / SECONDS)
     raise FetchError(f"{repo}: the Hub {why}")
 
 
-def _damaged_on_the_way(snapshot: Path, spec: dict) -> str:
+def _seconds() -> float:
+    """Return how long to wait for one answer of the Hub."""
+    from huggingface_hub import constants
+
+    return min(SECONDS, constants.HF_HUB_ETAG_TIMEOUT)
+
+
+def _damaged_on_the_way(snapshot: Path, spec: dict, announced: str) -> str:
     """Return which file is not what the Hub announced or the catalogue pins.
 
     The client stores a file under its ETag: a sha256 for large files, git's own hash
-    for small ones. It does not check that the content agrees; this does.
+    for small ones. It does not check that the content agrees; this does. `announced`
+    is the weights' ETag, which a file system without links hides.
     """
+    if not (snapshot / spec["weights"]).is_file():
+        return f"did not send {spec['weights']}"
     for path in sorted(snapshot.rglob("*")):
         if not path.is_file():
             continue
         name = path.relative_to(snapshot).as_posix()
-        announced = path.resolve().name
+        etag = announced if name == spec["weights"] else path.resolve().name
         pinned = spec.get("sha256") if name == spec["weights"] else None
-        if re.fullmatch("[0-9a-f]{40}", announced):
+        found = digest = sha256(path)
+        if re.fullmatch("[0-9a-f]{40}", etag):
             content = path.read_bytes()
             found = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-        else:
-            found = sha256(path)
-            if not re.fullmatch("[0-9a-f]{64}", announced):
-                announced = found  # a file system without links hides the ETag
-        if found != announced or pinned not in (None, found):
+        elif not re.fullmatch("[0-9a-f]{64}", etag):
+            etag = found
+        if found != etag or pinned not in (None, digest):
             return f"sent a damaged {name} (its hash is not the expected one)"
     return ""
 
@@ -129,36 +162,88 @@ def _forget(snapshot: Path) -> None:
     shutil.rmtree(snapshot, ignore_errors=True)
 
 
-def hub_trouble(repo: str, spec: dict) -> str:
-    """Ask the Hub for one small file; return what is wrong, or an empty text."""
-    from huggingface_hub import get_session, hf_hub_url
-    from huggingface_hub.utils import build_hf_headers
-
-    url = hf_hub_url(repo, "config.json", revision=spec["revision"])
+def _recorded(marker: Path, name: str) -> str | None:
+    """Return the sha256 that a file had when it was first used, if that can be read."""
     try:
-        answer = get_session().head(url, headers=build_hf_headers(), timeout=SECONDS)
+        return json.loads(marker.read_text("utf-8"))["files"][name][1]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def ask_hub(repo: str, spec: dict) -> tuple[str, str]:
+    """Ask the Hub about the weights: (what is wrong or an empty text, their ETag)."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+
+    name = spec["weights"]
+    url = hf_hub_url(repo, name, revision=spec["revision"])
+    try:
+        etag = get_hf_file_metadata(url, timeout=_seconds()).etag or ""
+    except EntryNotFoundError:
+        return (
+            f"has no {name} at the revision {spec['revision'][:7]}, and weights in "
+            "another format are not taken: a pickle can run any code"
+        ), ""
+    except HfHubHTTPError as error:
+        return _refusal(error.response.status_code), ""
     except Exception as error:  # noqa: BLE001 (the HTTP client's are no OSErrors)
-        return f"is not reachable ({type(error).__name__})"
-    if answer.status_code >= 500:
-        return f"has a fault of its own ({answer.status_code}): try again later"
-    if answer.status_code >= 400:
-        code = answer.status_code
-        return ANSWERS.get(code, f"answers with the error {code}")
-    return ""
+        return f"is not reachable{_proxy(url)} ({type(error).__name__})", ""
+    if not (spec.get("sha256") or re.fullmatch("[0-9a-f]{64}", etag)):
+        return f"announces no sha256 for {name}, and the catalogue has none", ""
+    return "", etag
+
+
+def _refusal(code: int) -> str:
+    """Return in words what an HTTP status of the Hub means, token included."""
+    token = _token()
+    if code >= 500:
+        return f"has a fault of its own ({code}): try again later"
+    if code == 401 and token:
+        return (
+            f"refuses {token} (401): it may have expired, or the repository is "
+            "private or gated. The series' models need no token: unset it, or renew "
+            "it with `hf auth login`"
+        )
+    if code in (401, 403):
+        said = "asks for a login" if code == 401 else "refuses access"
+        with_what = f"with {token}" if token else "no token was sent"
+        return (
+            f"{said} ({code}, {with_what}): the repository is private or gated, or "
+            "there is none, see `hf auth`"
+        )
+    return ANSWERS.get(code, f"answers with the error {code}")
+
+
+def _token() -> str:
+    """Say which token is sent, by its ends and where it comes from, if one is."""
+    from huggingface_hub import constants, get_token
+
+    token = get_token()
+    if not token or constants.HF_HUB_DISABLE_IMPLICIT_TOKEN:
+        return ""
+    ends = f"{token[:4]}…{token[-4:]}" if len(token) > 16 else "…"
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        if os.environ.get(name, "").strip() == token:
+            return f"the token {ends} from the environment variable {name}"
+    if Path(constants.HF_TOKEN_PATH).is_file():
+        return f"the token {ends} from the file {constants.HF_TOKEN_PATH}"
+    return f"the token {ends} from the notebook's secrets"
+
+
+def _proxy(url: str) -> str:
+    """Say which proxy stands before an address, without its password, if one does."""
+    where, proxies = urlsplit(url), getproxies()
+    kind = where.scheme if where.scheme in proxies else "all"
+    if kind not in proxies or proxy_bypass(where.netloc):
+        return ""
+    name = proxies[kind].rpartition("@")[2].rpartition("//")[2].rstrip("/")
+    return f" through the proxy {name}, see {kind.upper()}_PROXY and NO_PROXY"
 
 
 def _offline_unless_hub_answers(repo: str, spec: dict) -> None:
     """Spare the reader a minute of retries where the cache has all that is needed."""
     from huggingface_hub import constants
 
-    if not constants.HF_HUB_OFFLINE and (why := hub_trouble(repo, spec)):
+    if not constants.HF_HUB_OFFLINE and (why := ask_hub(repo, spec)[0]):
         constants.HF_HUB_OFFLINE = True
         print(f"The Hub {why}. Working offline with the checked copies on this disk.")
-
-
-def _snapshot_folder(repo: str, spec: dict) -> Path:
-    """Return where the Hub's client keeps this revision."""
-    from huggingface_hub import constants
-
-    root = Path(constants.HF_HUB_CACHE)
-    return root / f"models--{repo.replace('/', '--')}" / "snapshots" / spec["revision"]

@@ -214,16 +214,24 @@ def _pad(weights: dict, wanted: dict, prefixes: tuple[str, ...]) -> None:
             weights[name] = whole
 
 
-def files_of(model: str, revision: str = "main") -> list[tuple[str, float]]:
-    """Return the files of what `model_for` has named: (name, size in MB).
+def files_of(model: str, revision: str | None = None) -> list[tuple[str, float]]:
+    """Return the files of a model that `model_for` has named: (name, size in MB).
 
-    Used in notebook 01, section "What is on my disk now?".
+    In hub mode those that were fetched, at the catalogue's revision unless another is
+    given; the repository holds more, such as other formats. Raises HelperError where
+    there are none. Used in notebook 01, section "What is on my disk now?".
     """
-    if mode() == "hub":
-        from huggingface_hub import snapshot_download
-
-        model = snapshot_download(model, revision=revision, local_files_only=True)
     folder = Path(model)
+    if mode() == "hub":
+        from .hub import snapshot_folder
+
+        revision = revision or catalogue()["hub"].get(model, {}).get("revision", "main")
+        folder = snapshot_folder(model, revision)
+    if not folder.is_dir():
+        raise HelperError(
+            f"No files of {model!r} are on this disk. Expected a model that "
+            'model_for has named: files_of(model_for(task)["model"]).'
+        )
     files = [path for path in sorted(folder.iterdir()) if path.name != MANIFEST]
     return [(path.name, path.stat().st_size / 1e6) for path in files]
 

@@ -126,3 +126,5 @@ def setup(seed: int = 0) -> None:
         }
     )
     print(f"Mode {chosen}: {SAYS[chosen]}. Device {where}. Seed {seed}.")
+    if chosen == "hub":
+        print("The text speaks of the embedded models: your numbers will differ.")

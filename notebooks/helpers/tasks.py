@@ -34,7 +34,8 @@ class TextToTextPipeline(Pipeline):
     _default_generation_config = GenerationConfig(max_new_tokens=256, do_sample=False)
     result = "generated_text"
     prompt = "{text}"  # for a chat model
-    prefix = ""  # for a model of the T5 family, which knows its tasks by a prefix
+    # T5 knows its tasks by what stands in front; `prefix` is the library's own.
+    task_prefix = ""
 
     def __call__(self, texts, **options):
         """Return [{result: …}], a dictionary for each text, one text or many."""
@@ -52,7 +53,7 @@ class TextToTextPipeline(Pipeline):
             )
         if self.model.config.is_encoder_decoder:
             if self.model.config.model_type == "t5":
-                text = self.prefix + text
+                text = self.task_prefix + text
             inputs = self.tokenizer(text, return_tensors="pt")
         else:
             chat = [{"role": "user", "content": self.prompt.format(text=text)}]
@@ -84,7 +85,7 @@ class SummarizePipeline(TextToTextPipeline):
 
     result = "summary_text"
     prompt = "Summarize the following text in one or two sentences.\n\n{text}"
-    prefix = "summarize: "
+    task_prefix = "summarize: "
 
 
 class TranslatePipeline(TextToTextPipeline):
@@ -92,7 +93,7 @@ class TranslatePipeline(TextToTextPipeline):
 
     result = "translation_text"
     prompt = "Translate into French.\n\n{text}"
-    prefix = "translate English to French: "
+    task_prefix = "translate English to French: "
 
 
 class DescribeImagePipeline(ImageTextToTextPipeline):
@@ -115,7 +116,9 @@ class DescribeImagePipeline(ImageTextToTextPipeline):
 def longest_input(model, tokenizer) -> int:
     """Return how many tokens a model reads at once, room for the answer set aside."""
     config = model.config
+    # T5, whose positions are relative, writes down what it was trained on.
     positions = getattr(config, "max_position_embeddings", None)
+    positions = positions or getattr(config, "n_positions", None)
     room = positions or tokenizer.model_max_length
     return room if config.is_encoder_decoder else room - 256
 
