@@ -253,5 +253,6 @@ def publish(work: Path, folder: Path) -> None:
 
 
 # Time on two cores: teacher 25 min, its answers 9 min, student 10 min. Right of the
-# held-out sentences: the teacher 0.9178; the student after each epoch 0.8989, 0.9022 and
-# 0.9133; at last, in float16, 0.9133 written as in the data set and 0.9144 as people type.
+# held-out sentences: the teacher 0.9178; the student after each epoch 0.8989, 0.9022
+# and 0.9133; at last, in float16, 0.9133 written as in the data set, 0.9144 as people
+# type.
