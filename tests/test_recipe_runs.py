@@ -1,6 +1,7 @@
 """Proves that each recipe of text and sound runs from data to a model that loads: all
 stages, on sets of a few lines made here, for a few steps."""
 
+import importlib
 import json
 import zipfile
 from itertools import product
@@ -10,10 +11,12 @@ import pytest
 import soundfile
 import torch
 import transformers
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoTokenizer, MarianMTModel, VitsModel, set_seed
 
+from helpers.catalogue import MODELS
 from helpers.store import sha256
+from recipes import module_of
 from recipes.datasets import prepare, sst2
 
 pytestmark = pytest.mark.nightly
@@ -98,6 +101,66 @@ def test_minilm_sst2(put_texts, tmp_path, monkeypatch):
     train.train(put_texts, work)
     train.publish(work, folder)
     assert (folder / "tuned.safetensors").read_bytes() == first
+
+
+TUNED = {
+    "minilm-sst2": "student.safetensors",
+    "minilm-nli": "second.safetensors",
+    "whisper-digits": "learned.safetensors",
+}
+
+
+@pytest.mark.parametrize("name", TUNED)
+def test_publish_writes_what_is_committed(name, tmp_path):
+    """From the committed tensors as the result of training: the same files again."""
+    train = importlib.import_module(f"{module_of(name)}.train")
+    work, folder = tmp_path / "work", tmp_path / "published"
+    work.mkdir()
+    tensors = load_file(MODELS / name / "tuned.safetensors")
+    save_file(
+        {key: tensor.float() for key, tensor in tensors.items()}, work / TUNED[name]
+    )
+    train.publish(work, folder)
+    made = {path.name for path in folder.iterdir()}
+    committed = {path.name for path in (MODELS / name).iterdir()} - {"README.md"}
+    assert made == committed
+    for key, tensor in load_file(folder / "tuned.safetensors").items():
+        assert torch.equal(tensor, tensors[key]), key
+    for file in committed - {"tuned.safetensors"}:
+        one, other = (
+            json.loads((at / file).read_text("utf-8")) for at in (folder, MODELS / name)
+        )
+        for config in (one, other):
+            config.pop("transformers_version", None)
+        assert one == other, file
+
+
+def test_publish_writes_the_committed_voice(tmp_path):
+    from recipes.vits_espeak import train
+
+    work, folder = tmp_path / "work", tmp_path / "published"
+    work.mkdir()
+    tensors = load_file(MODELS / "vits-espeak" / "model.safetensors")
+    parts = {"acoustic": {}, "decoder": {}}
+    for key, tensor in tensors.items():
+        part, _, rest = key.partition(".")
+        if part == "decoder":
+            parts["decoder"][rest] = tensor.float()
+        elif part in train.ACOUSTIC_PARTS:
+            at = train.ACOUSTIC_PARTS.index(part)
+            parts["acoustic"][f"{at}.{rest}"] = tensor.float()
+    for name, part in (parts | {"joint": parts["decoder"]}).items():
+        save_file(part, work / f"{name}.safetensors")
+    train.publish(work, folder)
+    for key, tensor in load_file(folder / "model.safetensors").items():
+        if not key.startswith("posterior_encoder"):  # not used
+            assert torch.equal(tensor, tensors[key]), key
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        one, other = (
+            json.loads((at / file).read_text("utf-8"))
+            for at in (folder, MODELS / "vits-espeak")
+        )
+        assert one == other, file
 
 
 SYNSET = '{at:08d} 03 n 01 {word} 0 {above} | a thing that people call {word}; "so"\n'

@@ -9,23 +9,10 @@ from transformers import pipeline
 from transformers.models.whisper.english_normalizer import BasicTextNormalizer
 
 from helpers.models import embedded
+from recipes.common.digits import DIGITS
 
 RATE = 16_000
-NUMBERS = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-]
+NUMBERS = [*DIGITS, "ten", "eleven", "twelve"]
 
 
 def normalise(text: str) -> str:
