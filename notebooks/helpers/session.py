@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from logging import LogRecord, getLogger
 
 from .errors import HelperError
 
 MODE_VARIABLE = "MODELS"
+DEVICE_VARIABLE = "DEVICE"
 STATIC_VARIABLE = "LEARN_TRANSFORMERS_STATIC"
 SAYS = {
     "embedded": "embedded models, nothing comes from the Hub",
@@ -29,6 +31,31 @@ def mode() -> str:
     return chosen
 
 
+def device() -> str:
+    """Return where the arithmetic happens, a device of torch: "cpu", "cuda" or "mps".
+
+    DEVICE names it, or is `auto` for the accelerator that torch finds, else the CPU.
+    Without it, embedded mode takes the CPU (its models are small, and the outputs
+    stored in the notebooks are a CPU's) and hub mode takes `auto`.
+
+    Raises HelperError for a device that this machine does not have.
+    """
+    import torch
+
+    found = torch.accelerator.current_accelerator(check_available=True)
+    here = ["cpu"] + ([found.type] if found else [])
+    chosen = os.environ.get(DEVICE_VARIABLE)
+    chosen = chosen or ("auto" if mode() == "hub" else "cpu")
+    if chosen == "auto":
+        return here[-1]
+    if chosen not in here:
+        raise HelperError(
+            f"{DEVICE_VARIABLE}={chosen} is not a device that torch finds here. "
+            f"Expected one of: {', '.join(here)}, auto. Set it and restart the kernel."
+        )
+    return chosen
+
+
 def interactive() -> bool:
     """Return whether somebody is there to use a widget: not in `make run`,
     `make update` and the tests, which set LEARN_TRANSFORMERS_STATIC."""
@@ -39,15 +66,39 @@ def _unless_untrue(record: LogRecord) -> bool:
     return "'VisionTextDualEncoderModel' is not supported" not in record.getMessage()
 
 
+def _forget_the_users_settings() -> None:
+    """Begin from the defaults of matplotlib, pandas and IPython, so that a page shows
+    what it shows everywhere: a user's own settings change or even lose outputs."""
+    import matplotlib
+
+    matplotlib.rcdefaults()
+    if "pandas" in sys.modules:  # whose settings only a start-up file can have changed
+        sys.modules["pandas"].reset_option("^display")
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    if hasattr(shell, "kernel"):
+        shell.ast_node_interactivity = "last_expr"
+        # Plots go into the page, even where MPLBACKEND names another place for them.
+        shell.run_line_magic("matplotlib", "inline")
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+        set_matplotlib_formats("png")
+
+
 def setup(seed: int = 0) -> None:
     """Begin a notebook: seed the random numbers, quiet the logs, style the plots,
-    and say in one line where the models come from.
+    and say in one line where the models come from and where they compute.
 
-    Raises HelperError where MODELS is neither `embedded` nor `hub`.
+    Raises HelperError where MODELS or DEVICE names what there is not.
     """
-    chosen = mode()
+    chosen, where = mode(), device()
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    import torch
     from transformers import logging, set_seed
+
+    # TensorFloat-32 makes products on an NVIDIA card differ from a CPU's by 0.001.
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
 
     set_seed(seed)
     logging.set_verbosity_error()
@@ -57,6 +108,7 @@ def setup(seed: int = 0) -> None:
         logging.disable_progress_bar()
     warnings.filterwarnings("ignore", category=FutureWarning)
 
+    _forget_the_users_settings()
     from cycler import cycler
     from matplotlib import rcParams
 
@@ -73,4 +125,4 @@ def setup(seed: int = 0) -> None:
             "savefig.facecolor": "white",
         }
     )
-    print(f"Mode {chosen}: {SAYS[chosen]}. Seed {seed}.")
+    print(f"Mode {chosen}: {SAYS[chosen]}. Device {where}. Seed {seed}.")
