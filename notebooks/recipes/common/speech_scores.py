@@ -16,7 +16,11 @@ NUMBERS = [*DIGITS, "ten", "eleven", "twelve"]
 
 
 def normalise(text: str) -> str:
-    """Return small letters without marks, small numbers as words: "10" is "ten"."""
+    """Return small letters without marks, small numbers as words: "10" is "ten".
+
+    The library's EnglishTextNormalizer makes one number of several words ("ten two" is
+    102), so its words are not those that the cards count.
+    """
     words = BasicTextNormalizer()(text).split()
     return " ".join(
         NUMBERS[int(word)] if word.isdigit() and int(word) < len(NUMBERS) else word
