@@ -12,8 +12,16 @@ import soundfile
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoTokenizer, MarianMTModel, VitsModel, set_seed
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    MarianMTModel,
+    VitsModel,
+    set_seed,
+)
 
+from helpers.bases import base
 from helpers.catalogue import MODELS
 from helpers.store import sha256
 from recipes import module_of
@@ -71,6 +79,18 @@ def put_texts(data, monkeypatch):
     return folder
 
 
+@pytest.fixture
+def small(tmp_path):
+    """Return a `base` that has a small random model in the place of SmolLM2."""
+    folder, name = tmp_path / "small", "SmolLM2-135M-Instruct"
+    config = AutoConfig.from_pretrained(base(name))
+    config.num_hidden_layers, config.hidden_size, config.intermediate_size = 2, 64, 96
+    config.num_attention_heads, config.num_key_value_heads, config.head_dim = 4, 2, 16
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(base(name)).save_pretrained(folder)
+    return lambda asked: folder if asked == name else base(asked)
+
+
 def loaded(folder):
     """Return (the class that the config names, with what was published in it; the
     names of the published tensors). The rest of the model is random."""
@@ -82,9 +102,10 @@ def loaded(folder):
     return model, set(tensors)
 
 
-def test_minilm_sst2(put_texts, tmp_path, monkeypatch):
+def test_minilm_sst2(put_texts, small, tmp_path, monkeypatch):
     from recipes.minilm_sst2 import train
 
+    monkeypatch.setattr(train, "base", small)
     monkeypatch.setattr(train, "BATCH", 16)
     monkeypatch.setattr(train, "REQUESTS", 10)
     monkeypatch.setitem(train.STUDENT, "epochs", 1)
@@ -198,7 +219,7 @@ def put_pairs(put_texts, data):
     return put_texts
 
 
-def test_minilm_nli(put_pairs, tmp_path, monkeypatch, capsys):
+def test_minilm_nli(put_pairs, small, tmp_path, monkeypatch, capsys):
     from recipes.minilm_nli import distil, draw, train, written
     from recipes.minilm_nli.templates import label_table
 
@@ -226,6 +247,7 @@ def test_minilm_nli(put_pairs, tmp_path, monkeypatch, capsys):
     second = load_file(work / "second.safetensors")
     assert first.keys() == second.keys()
     monkeypatch.setattr(written, "TEXTS", 2)
+    monkeypatch.setattr(written, "base", small)
     assert len(written.write()) == 2
 
 
