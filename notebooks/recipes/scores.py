@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -52,8 +51,14 @@ def load(name: str) -> float:
 
 def peak() -> float:
     """Return the most memory that this process has had so far, in GB."""
-    kilobytes = 1e-6 if sys.platform != "darwin" else 1e-9  # macOS counts bytes
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilobytes
+    if sys.platform == "win32":
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset / 1e9
+    import resource  # not on Windows
+
+    unit = 1e-9 if sys.platform == "darwin" else 1e-6  # bytes on a Mac, else kilobytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def too_much(name: str, found: dict[str, float]) -> list[str]:
