@@ -85,7 +85,9 @@ class Learner(nn.Module):
         pooled = self.pooled(pictures)
         logits = self.model.classifier(pooled)[:, :known]
         return {
-            "classifier": cross_entropy(logits, labels, label_smoothing=LABEL_SMOOTHING),
+            "classifier": cross_entropy(
+                logits, labels, label_smoothing=LABEL_SMOOTHING
+            ),
             "words": self.words(pooled, labels),
         }
 

@@ -14,9 +14,9 @@ from recipes.datasets.scenes.compose import (
     NAMES,
     NUMBERS,
     Scene,
+    counted,
     listed,
     plural,
-    counted,
 )
 
 APART = 0.2  # of the width: who is further left must be plain to see
@@ -141,7 +141,10 @@ def pairs(scene: Scene) -> list[tuple[str, str]]:
 
 
 def ask(
-    scene: Scene, kind: str, rng: random.Random, wordings: dict[str, list[str]] = TRAINING_WORDINGS
+    scene: Scene,
+    kind: str,
+    rng: random.Random,
+    wordings: dict[str, list[str]] = TRAINING_WORDINGS,
 ) -> tuple[str, str] | None:
     """Return (question, answer) of a kind, or None where a scene does not allow it."""
     there = scene.names()

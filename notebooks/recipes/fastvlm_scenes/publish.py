@@ -1,0 +1,82 @@
+"""Write what is committed of fastvlm-scenes: LoRA and projector, and how to use them."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from safetensors.torch import load_file
+from transformers import (
+    AutoConfig,
+    AutoTokenizer,
+    FastVlmConfig,
+    LlavaProcessor,
+    RTDetrImageProcessorPil,
+)
+
+from helpers.bases import base
+from recipes.common import publish as published
+from recipes.common.pictures import square_processor
+from recipes.common.scene_encoder import GRID, encoder_config
+from recipes.datasets.scenes.compose import SIZE
+
+BASE = "SmolLM2-135M-Instruct"
+RANK, SCALE = 8, 2  # of the LoRA; the product of its matrices counts SCALE times
+# A token that SmolLM2 has and no text needs: its number, its name, and what the
+# catalogue has it called here.
+IMAGE = (16, "<empty_output>", "<image>")
+TEMPLATE = """\
+{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' }}\
+{% if message['content'] is string %}{{ message['content'] }}{% else %}\
+{% for part in message['content'] if part['type'] == 'image' %}{{ '<image>' }}\
+{% endfor %}{% for part in message['content'] if part['type'] == 'text' %}\
+{{ part['text'] }}{% endfor %}{% endif %}{{ '<|im_end|>\n' }}{% endfor %}\
+{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"""
+
+
+def config() -> FastVlmConfig:
+    """Return the configuration: the scenes' encoder, 25 cells, SmolLM2."""
+    text = AutoConfig.from_pretrained(base(BASE)).to_dict()
+    text = {k: v for k, v in text.items() if not k.endswith(("name_or_path", "dtype"))}
+    return FastVlmConfig(
+        vision_config=encoder_config(),
+        text_config=text,
+        image_token_index=IMAGE[0],
+        image_seq_length=GRID * GRID,
+        projector_hidden_act="gelu",
+        tie_word_embeddings=True,
+        architectures=["FastVlmForConditionalGeneration"],
+    )
+
+
+def processor() -> LlavaProcessor:
+    """Return the processor: pictures as rtdetr-scenes has them, SmolLM2's tokens."""
+    return LlavaProcessor(
+        image_processor=square_processor(
+            SIZE, RTDetrImageProcessorPil, do_normalize=True
+        ),
+        tokenizer=AutoTokenizer.from_pretrained(base(BASE)),
+        patch_size=SIZE // GRID,
+        vision_feature_select_strategy="full",
+        image_token=IMAGE[1],
+        chat_template=TEMPLATE,
+    )
+
+
+def publish(work: Path, folder: Path) -> None:
+    """Write the last stage's tensors to FOLDER in float16, by the names that they have
+    in the whole model, the configuration, the processor and the chat template."""
+    own = {}
+    for name, tensor in load_file(work / "together.safetensors").items():
+        if name.startswith("projector."):
+            own[f"model.multi_modal_{name}"] = tensor
+        else:
+            name = name.removeprefix("base_model.model.model.").removesuffix(".weight")
+            scale = SCALE if name.endswith("lora_B") else 1
+            own[f"model.language_model.{name}"] = scale * tensor
+    published.publish(folder, own, config())
+    with tempfile.TemporaryDirectory() as aside:
+        processor().save_pretrained(aside)
+        for name in ("processor_config.json", "chat_template.jinja"):
+            text = (Path(aside) / name).read_text("utf-8").replace(IMAGE[1], IMAGE[2])
+            (folder / name).write_text(text, "utf-8")
