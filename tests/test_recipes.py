@@ -334,7 +334,7 @@ def test_what_is_published_is_half_and_forgets_its_folder(tmp_path):
 
     config = BertConfig(name_or_path="/somewhere/else")
     tensors = {"a": torch.ones(2, 2).T, "n": torch.tensor([1])}
-    publish.publish(tmp_path, tensors, config)
+    publish.write_model(tmp_path, tensors, config)
     stored = load_file(tmp_path / publish.TUNED)
     assert stored["a"].dtype == torch.float16 and stored["n"].dtype == torch.int64
     assert "somewhere" not in (tmp_path / "config.json").read_text("utf-8")

@@ -36,7 +36,7 @@ def write_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
     aside.replace(path)
 
 
-def publish(folder: Path, tensors: dict[str, torch.Tensor], *parts: Any) -> None:
+def write_model(folder: Path, tensors: dict[str, torch.Tensor], *parts: Any) -> None:
     """Write a model's own tensors in float16 to FOLDER/tuned.safetensors, and `parts`.
 
     A part is what has `save_pretrained`: a configuration, a tokenizer, a processor. A

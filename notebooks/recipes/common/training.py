@@ -83,6 +83,29 @@ def set_random_states(states: dict[str, Any]) -> None:
     torch.set_rng_state(states["torch"])
 
 
+class Learned:
+    """The part of a module's state that changes: buffers, and what has gradients.
+
+    What is frozen comes from elsewhere each time, so a checkpoint need not hold it.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Return the tensors by name."""
+        frozen = {n for n, p in self.module.named_parameters() if not p.requires_grad}
+        return {n: t for n, t in self.module.state_dict().items() if n not in frozen}
+
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        """Load what `state_dict` gave; ValueError where it is another module's."""
+        unknown = self.module.load_state_dict(state, strict=False).unexpected_keys
+        if unknown or set(state) != set(self.state_dict()):
+            raise ValueError(
+                f"the checkpoint's {len(state)} tensors are not those that learn here"
+            )
+
+
 class Checkpoint:
     """A file with all that a training needs to go on: whole or not at all."""
 
@@ -144,7 +167,7 @@ class Trainer:
         self.name = path.stem if path else type(model).__name__
         self.checkpoint = path and Checkpoint(
             path,
-            model=model,
+            model=Learned(model),
             optimizer=optimizer,
             schedule=schedule,
             average=average,
@@ -161,7 +184,7 @@ class Trainer:
 
         `draw(step)` returns the next batches, one or many; at a given step and given
         random states always the same. `loss_of(batch)` returns the losses by name;
-        "loss" is what is minimised, or else their sum. `report(step)` is called after
+        "loss" is what is minimised, or else their sum. `report(step)` is called before
         each checkpoint, or after each `draw` where none is kept.
         """
         where = self.checkpoint.resume() if self.checkpoint else {}
@@ -178,11 +201,11 @@ class Trainer:
                 if self.step == self.steps:
                     break
             due = self.step - saved >= self.every or self.step == self.steps
+            if report and (due or not self.checkpoint):
+                report(self.step)
             if self.checkpoint and due:
                 self.checkpoint.save(step=self.step, means=self.means)
                 saved = self.step
-            if report and (due or not self.checkpoint):
-                report(self.step)
 
     def said(self) -> str:
         """Return the means of the losses in words."""

@@ -6,28 +6,19 @@ beside the labels. The student also reads everyday requests that have no label h
 only the teacher's opinion. The matrices that have learned are kept; the rest of the
 model is its base, and helpers.models puts the two together.
 
-    python train.py --data FOLDER     SST-2's train.tsv and validation.tsv, and
-                                      beside that folder clinc150/data_full.json
-    python train.py                   the same sets from the Hub
-
 Time, result and the last lines of the log stand at the end of this file.
 """
 
 from __future__ import annotations
 
-import argparse
-import csv
-import json
 import random
-import re
-import time
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
-from peft.utils import get_peft_model_state_dict
-from safetensors.torch import load_file, save_file
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
+from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -35,89 +26,43 @@ from transformers import (
     set_seed,
 )
 
-from helpers.catalogue import MODELS
-
-PUBLISHED = MODELS / "minilm-sst2"
-
 from helpers.bases import base
 from recipes.common import precision
+from recipes.common.publish import halved, learned, write_model, write_tensors
+from recipes.common.training import MasterWeights, Trainer, by_length
+from recipes.datasets import intents, sst2
 
 SEED = 0
 BATCH = 64  # phrases are short: larger batches keep both cores busy
-HELD_OUT = 900  # whole sentences, the size of GLUE's validation set
 REQUESTS = 5000  # a twelfth of the student's texts
 WARMUP = 0.06
 LABELS = {0: "NEGATIVE", 1: "POSITIVE"}
 # The teacher. It reads phrases of more than three words once: shorter ones cost as
 # much time and teach little. A rank of 16 is the adapter's usual size.
 TEACHER = {"epochs": 1, "lr": 5e-4}
-TEACHER_RANK = 16
-TEACHER_WORDS = 4
+TEACHER_BASE, TEACHER_RANK, TEACHER_WORDS = "SmolLM2-135M-Instruct", 16, 4
 # The student. All matrices of its layers learn. A LoRA adapter of rank 32 stayed at
 # 0.896 with this teacher; the same model without a teacher at 0.901. Cutting what was
 # learned to rank 64 or 128 afterwards left 0.900 and 0.908 of 0.913.
 STUDENT = {"epochs": 3, "lr": 1e-4}
+STUDENT_BASE = "all-MiniLM-L6-v2"
 TEMPERATURE = 2.0  # softens the teacher's answers, so that its doubt is learned too
 SOFT = 0.8  # the teacher's share of the loss; the labels have the rest
-UNTOKENIZE = 0.4  # how often a text is written as people write: "don't", not "do n't"
+DETOKENIZED = 0.4  # how often a text is written as people type: "don't", not "do n't"
 UNLABELLED = -1
 
 
-def load(folder: Path | None) -> list[tuple[str, int]]:
-    """Return (text, label) pairs of SST-2's phrases and sentences."""
-    if folder is None:
-        from datasets import load_dataset
-
-        rows = load_dataset("stanfordnlp/sst2", split="train")
-        return [(row["sentence"].strip(), row["label"]) for row in rows]
-    pairs = []
-    for name in ("train.tsv", "validation.tsv"):
-        with (folder / name).open(encoding="utf-8") as file:
-            rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-            pairs += [(row["sentence"].strip(), int(row["label"])) for row in rows]
-    return pairs
-
-
-def load_requests(folder: Path | None) -> list[tuple[str, int]]:
+def requests(data: Path) -> list[tuple[str, int]]:
     """Return everyday requests (CLINC150, CC BY 3.0) without a label."""
-    if folder is None:
-        from datasets import load_dataset
-
-        texts = load_dataset("clinc/clinc_oos", "plus", split="train")["text"]
-    else:
-        path = folder.parent / "clinc150" / "data_full.json"
-        texts = [text for text, _ in json.loads(path.read_text("utf-8"))["train"]]
-    texts = random.Random(SEED).sample(list(texts), REQUESTS)
+    texts = [text for text, _ in intents.clinc150(data)["train"]]
+    texts = random.Random(SEED).sample(texts, min(REQUESTS, len(texts)))
     return [(text, UNLABELLED) for text in texts]
-
-
-def split(pairs: list[tuple[str, int]]) -> tuple[list, list]:
-    """Hold whole sentences out, and train on no phrase that is a part of one.
-
-    SST-2 lists a sentence's phrases beside it, so a random split would leak.
-    """
-    # A whole sentence is a part of no other text.
-    ends = (" .", " !", " ?", " ''")
-    candidates = [p for p in pairs if p[0].endswith(ends) and len(p[0].split()) > 5]
-    everything = "\n".join(sorted({text for text, _ in pairs}))
-    whole = [p for p in candidates if everything.count(p[0]) == 1]
-    held_out = random.Random(SEED).sample(whole, HELD_OUT)
-    texts = "\n".join(f" {text} " for text, _ in held_out)
-    return [p for p in pairs if f" {p[0]} " not in texts], held_out
-
-
-def untokenized(text: str) -> str:
-    """Undo the data set's tokenization, which nobody types."""
-    text = re.sub(r" (n't|'s|'re|'ve|'ll|'d|'m)\b", r"\1", text)
-    text = re.sub(r" ([.,!?;:%])", r"\1", text)
-    text = text.replace("-lrb- ", "(").replace(" -rrb-", ")")
-    return text.replace("`` ", '"').replace(" ''", '"')
 
 
 def new_student() -> torch.nn.Module:
     """Return MiniLM with a new head; what learns requires gradients."""
     model = AutoModelForSequenceClassification.from_pretrained(
-        base("all-MiniLM-L6-v2"),
+        base(STUDENT_BASE),
         num_labels=2,
         id2label=LABELS,
         label2id={label: i for i, label in LABELS.items()},
@@ -136,7 +81,7 @@ def new_teacher() -> torch.nn.Module:
     eager attention, because the fused one is slow backwards on a CPU.
     """
     model = AutoModelForSequenceClassification.from_pretrained(
-        base("SmolLM2-135M-Instruct"),
+        base(TEACHER_BASE),
         num_labels=2,
         dtype=precision.DTYPE,
         attn_implementation="eager",
@@ -158,13 +103,14 @@ class Texts:
     def __init__(self, pairs: list[tuple[str, int]], name: str) -> None:
         tokenizer = AutoTokenizer.from_pretrained(base(name))
         # A decoder sees a text whole at its last token alone: give it one to end on.
-        end = tokenizer.eos_token if name.startswith("SmolLM2") else ""
+        end = tokenizer.eos_token if name == TEACHER_BASE else ""
         self.padding = tokenizer.pad_token_id
         texts = [text for text, _ in pairs]
         self.raw = tokenizer([text + end for text in texts])["input_ids"]
-        typed = [untokenized(text) + end for text in texts]
+        typed = [sst2.detokenized(text) + end for text in texts]
         self.typed = tokenizer(typed)["input_ids"]
         self.labels = torch.tensor([label for _, label in pairs])
+        self.lengths = [len(ids) for ids in self.raw]
 
     def __len__(self) -> int:
         return len(self.raw)
@@ -172,24 +118,17 @@ class Texts:
     def batch(self, rows: list[int], typed: float) -> dict[str, torch.Tensor]:
         """Pad some texts to one length; a share `typed` of them in people's writing."""
         ids = [(self.typed if random.random() < typed else self.raw)[i] for i in rows]
-        longest = max(map(len, ids))
+        ids = [torch.tensor(row) for row in ids]
+        masks = [torch.ones_like(row) for row in ids]
         return {
-            "input_ids": torch.tensor(
-                [row + [self.padding] * (longest - len(row)) for row in ids]
-            ),
-            "attention_mask": torch.tensor(
-                [[1] * len(row) + [0] * (longest - len(row)) for row in ids]
-            ),
+            "input_ids": pad_sequence(ids, True, self.padding),
+            "attention_mask": pad_sequence(masks, True),
         }
 
     def epoch(self) -> list[list[int]]:
-        """Return all rows in random batches of similar length, to pad little."""
+        """Return all rows in random batches of similar length."""
         order = random.sample(range(len(self)), len(self))
-        batches = []
-        for start in range(0, len(order), 50 * BATCH):
-            rows = order[start : start + 50 * BATCH]
-            rows.sort(key=lambda i: len(self.raw[i]))
-            batches += [rows[i : i + BATCH] for i in range(0, len(rows), BATCH)]
+        batches = by_length(order, self.lengths, BATCH)
         random.shuffle(batches)
         return batches
 
@@ -211,118 +150,107 @@ def predict(model, texts: Texts, typed: float = 0.0) -> torch.Tensor:
     """Return the logits of all texts, shape (texts, 2)."""
     model.eval()
     out = torch.zeros(len(texts), 2)
-    order = sorted(range(len(texts)), key=lambda i: len(texts.raw[i]))
-    for start in range(0, len(order), BATCH):
-        rows = order[start : start + BATCH]
+    for rows in by_length(range(len(texts)), texts.lengths, BATCH, bucket=len(texts)):
         out[rows] = answers(model, texts.batch(rows, typed))
     return out
 
 
 def accuracy(logits: torch.Tensor, texts: Texts) -> float:
+    """Return the share of texts whose larger logit is their label's."""
     return (logits.argmax(1) == texts.labels).float().mean().item()
 
 
-def train(model, texts: Texts, held_out: Texts, epochs, lr, soft=None) -> None:
+def distillation_loss(
+    out: torch.Tensor, labels: torch.Tensor, soft: torch.Tensor
+) -> torch.Tensor:
+    """Return the loss of logits (texts, 2) against labels, where there are any, and
+    against the teacher's logits, both softened."""
+    ours = log_softmax(out / TEMPERATURE, dim=1)
+    theirs = (soft / TEMPERATURE).softmax(dim=1)
+    distance = kl_div(ours, theirs, reduction="batchmean")
+    known = (labels != UNLABELLED).float().mean()
+    loss = cross_entropy(out, labels, ignore_index=UNLABELLED)
+    loss = torch.nan_to_num(loss) * known * (1 - SOFT)
+    return loss + SOFT * TEMPERATURE**2 * distance
+
+
+def fit(
+    model,
+    texts: Texts,
+    held_out: Texts,
+    plan: dict,
+    path: Path,
+    soft: torch.Tensor | None = None,
+) -> None:
     """Fit a model to the labels and, where given, to a teacher's logits."""
-    weights = [p for p in model.parameters() if p.requires_grad]
     # Small steps vanish in bfloat16, so they are added up in float32.
-    exact = [torch.nn.Parameter(p.detach().float().clone()) for p in weights]
-    optimizer = torch.optim.AdamW(exact, lr, weight_decay=0.01)
-    steps = epochs * -(-len(texts) // BATCH)
+    half = next(model.parameters()).dtype == torch.bfloat16
+    master = MasterWeights(model) if half else None
+    learning = [p for p in (master or model).parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(learning, plan["lr"], weight_decay=0.01)
+    steps = plan["epochs"] * -(-len(texts) // BATCH)
     schedule = get_linear_schedule_with_warmup(optimizer, int(WARMUP * steps), steps)
-    start, step, typed = time.time(), 0, UNTOKENIZE if soft is not None else 0.0
-    for epoch in range(epochs):
+
+    def draw(step: int) -> list[list[int]]:
         model.train()
-        for rows in texts.epoch():
-            # The matrices of a float32 model are multiplied in half precision.
-            with precision.autocast(weights[0].dtype.itemsize == 4):
-                out = answers(model, texts.batch(rows, typed))
-            labels = texts.labels[rows]
-            loss = cross_entropy(out, labels, ignore_index=UNLABELLED)
-            if soft is not None:
-                ours = log_softmax(out / TEMPERATURE, dim=1)
-                theirs = (soft[rows] / TEMPERATURE).softmax(dim=1)
-                distance = kl_div(ours, theirs, reduction="batchmean")
-                known = (labels != UNLABELLED).float().mean()
-                loss = torch.nan_to_num(loss) * known * (1 - SOFT)
-                loss = loss + SOFT * TEMPERATURE**2 * distance
-            loss.backward()
-            for weight, copy in zip(weights, exact, strict=True):
-                copy.grad, weight.grad = weight.grad.float(), None
-            torch.nn.utils.clip_grad_norm_(exact, 1.0)
-            optimizer.step()
-            schedule.step()
-            with torch.no_grad():
-                for weight, copy in zip(weights, exact, strict=True):
-                    weight.copy_(copy)
-            step += 1
-            if step % 200 == 0:
-                print(f"  step {step}/{steps}, {time.time() - start:.0f} s", flush=True)
+        return texts.epoch()
+
+    def loss_of(rows: list[int]) -> dict[str, torch.Tensor]:
+        typed = 0.0 if soft is None else DETOKENIZED
+        # The matrices of a float32 model are multiplied in half precision.
+        with precision.autocast(not half):
+            out = answers(model, texts.batch(rows, typed))
+        if soft is None:
+            return {"loss": cross_entropy(out, texts.labels[rows])}
+        return {"loss": distillation_loss(out, texts.labels[rows], soft[rows])}
+
+    def report(step: int) -> None:
         score = accuracy(predict(model, held_out), held_out)
-        print(f"epoch {epoch + 1}: {score:.4f} of the held-out sentences", flush=True)
+        print(f"step {step}: {score:.4f} of the held-out sentences", flush=True)
+
+    Trainer(
+        model, optimizer, schedule, steps, path, master=master, every=1, log=200
+    ).run(draw, loss_of, report)
 
 
-def teach(pairs, requests, kept, work: Path) -> torch.Tensor:
-    """Return the teacher's logits for all pairs and requests; kept as checkpoints."""
-    adapter, opinions = work / "teacher.safetensors", work / "opinions.safetensors"
+def teach(pairs: list, texts: list, kept: list, work: Path) -> torch.Tensor:
+    """Return the teacher's logits for all pairs and texts; they are kept in `work`."""
+    opinions = work / "opinions.safetensors"
     if not opinions.exists():
-        name = "SmolLM2-135M-Instruct"
         set_seed(SEED)
-        model, held_out = new_teacher(), Texts(kept, name)
-        if adapter.exists():
-            set_peft_model_state_dict(model, load_file(adapter))
-        else:
-            long = [pair for pair in pairs if len(pair[0].split()) >= TEACHER_WORDS]
-            print(f"teacher: {len(long)} texts")
-            train(model, Texts(long, name), held_out, **TEACHER)
-            save_file(get_peft_model_state_dict(model), adapter)
-        score = accuracy(predict(model, held_out), held_out)
-        print(f"teacher: {score:.4f} of the held-out sentences", flush=True)
-        save_file({"logits": predict(model, Texts(pairs + requests, name))}, opinions)
+        model, held_out = new_teacher(), Texts(kept, TEACHER_BASE)
+        long = [pair for pair in pairs if len(pair[0].split()) >= TEACHER_WORDS]
+        print(f"teacher: {len(long)} texts", flush=True)
+        fit(model, Texts(long, TEACHER_BASE), held_out, TEACHER, work / "teacher.pt")
+        logits = predict(model, Texts(pairs + texts, TEACHER_BASE))
+        write_tensors({"logits": logits}, opinions)
     return load_file(opinions)["logits"]
 
 
-def save(model) -> None:
-    """Save what has learned, in float16, which moves no score, and the config."""
-    tuned = {
-        n: p.detach().half() for n, p in model.named_parameters() if p.requires_grad
-    }
-    save_file(tuned, PUBLISHED / "tuned.safetensors")
-    model.config.name_or_path = ""
-    model.config.save_pretrained(PUBLISHED)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--data", type=Path, help="folder; else the sets of the Hub")
-    parser.add_argument("--work", type=Path, default=Path("build/minilm-sst2"))
-    arguments = parser.parse_args()
-    arguments.work.mkdir(parents=True, exist_ok=True)
-    pairs, kept = split(load(arguments.data))
-    requests = load_requests(arguments.data)
-    print(f"{len(pairs)} texts, {len(requests)} requests, {len(kept)} held out")
-    soft = teach(pairs, requests, kept, arguments.work)
-
+def train(data: Path, work: Path) -> None:
+    """Train the teacher, let it answer, and train the student, in `work`."""
+    pairs, kept = sst2.split(sst2.load(data))
+    asked = requests(data)
+    print(f"{len(pairs)} texts, {len(asked)} requests, {len(kept)} held out")
+    soft = teach(pairs, asked, kept, work)
     set_seed(SEED)
-    student, checkpoint = new_student(), arguments.work / "student.safetensors"
-    held_out = Texts(kept, "all-MiniLM-L6-v2")
-    if checkpoint.exists():
-        student.load_state_dict(load_file(checkpoint))
-    else:
-        texts = Texts(pairs + requests, "all-MiniLM-L6-v2")
-        train(student, texts, held_out, **STUDENT, soft=soft)
-        save_file(student.state_dict(), checkpoint)
-    save(student)
-    stored = load_file(PUBLISHED / "tuned.safetensors")
-    halved = {k: v.float() for k, v in stored.items()}
-    student.load_state_dict(halved, strict=False)
+    student, held_out = new_student(), Texts(kept, STUDENT_BASE)
+    texts = Texts(pairs + asked, STUDENT_BASE)
+    fit(student, texts, held_out, STUDENT, work / "student.pt", soft)
+    tensors = halved(learned(student))
+    write_tensors(tensors, work / "student.safetensors")
+    committed = {name: tensor.float() for name, tensor in tensors.items()}
+    student.load_state_dict(committed, strict=False)
     for typed, writing in ((0.0, "as in the data set"), (1.0, "as people type")):
         score = accuracy(predict(student, held_out, typed), held_out)
         print(f"held-out sentences, written {writing}: {score:.4f}")
 
 
-if __name__ == "__main__":
-    main()
+def publish(work: Path, folder: Path) -> None:
+    """Write what has learned, in float16, which moves no score, and the config."""
+    tensors = load_file(work / "student.safetensors")
+    write_model(folder, tensors, new_student().config)
+
 
 # Time on two cores: teacher 25 min, its answers 9 min, student 10 min. The log's end:
 #
