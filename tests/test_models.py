@@ -1,8 +1,10 @@
 """Proves that the catalogue, the cards and `model_for` say what is so."""
 
+import copy
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -10,13 +12,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from helpers import files_of, model_for, models, register_own_tasks, session
+from helpers import bases, files_of, model_for, models, register_own_tasks, session
 from helpers.catalogue import catalogue
 from helpers.errors import HelperError
 from recipes import module_of, scores
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+FIELDS = {"about", "base", "parts", "padded", "tokens", "minutes", "licence", "scores"}
+FIELDS |= {"quick_scores"}
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +35,7 @@ def classifier():
 def test_model_for_names_a_folder_in_one_line(task, capsys):
     chosen = model_for(task)
     said = capsys.readouterr().out
-    assert set(chosen) == {"model"}
+    assert set(chosen) == {"model", "device"}
     assert (Path(chosen["model"]) / "model.safetensors").is_file()
     assert said.count("\n") == 1
     entry = catalogue()["tasks"][task]
@@ -67,8 +72,37 @@ def test_a_notebook_shows_a_helper_error_as_one_line():
     assert lines[0].startswith("HelperError: There is no model for the task 'nope'")
 
 
+@pytest.mark.parametrize(
+    ("models_in", "asked", "found", "expected"),
+    [
+        ("embedded", None, None, "cpu"),
+        ("embedded", None, "cuda", "cpu"),
+        ("embedded", "auto", "mps", "mps"),
+        ("embedded", "cuda", "cuda", "cuda"),
+        ("hub", None, "cuda", "cuda"),
+        ("hub", None, None, "cpu"),
+        ("hub", "cpu", "mps", "cpu"),
+    ],
+)
+def test_the_device_is_chosen(models_in, asked, found, expected, monkeypatch):
+    accelerator = torch.device(found) if found else None
+    monkeypatch.setattr(
+        torch.accelerator, "current_accelerator", lambda check_available: accelerator
+    )
+    monkeypatch.setenv("MODELS", models_in)
+    monkeypatch.setenv("DEVICE", asked or "")
+    assert session.device() == expected
+
+
+def test_a_device_that_is_not_there_is_refused(monkeypatch, seen):
+    monkeypatch.setenv("DEVICE", "cuda:7")
+    with pytest.raises(HelperError, match="Expected one of: cpu") as caught:
+        session.device()
+    seen("DEVICE=cuda:7", caught.value)
+
+
 def test_files_of_lists_what_is_loaded():
-    files = dict(files_of(**model_for("sentiment-analysis")))
+    files = dict(files_of(model_for("sentiment-analysis")["model"]))
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(files)
     assert "manifest.json" not in files
 
@@ -78,26 +112,95 @@ def test_parameters_are_counted_right(classifier):
     assert models.parameters_of(folder) == classifier.model.num_parameters()
 
 
-def test_other_weights_are_another_entry(tmp_path, monkeypatch):
-    spec = catalogue()["embedded"]["minilm-sst2"]
-    copy = tmp_path / "minilm-sst2"
-    copy.mkdir()
-    for name in ("tuned.safetensors", "config.json"):
-        data = (NOTEBOOKS / "models" / spec["tuned"] / name).read_bytes()
-        (copy / name).write_bytes(data)
-    asked = []
-    monkeypatch.setattr(models, "stored", lambda key, build: asked.append(key))
-    monkeypatch.setattr(models, "MODELS", tmp_path)
-    models.embedded("minilm-sst2")
-    (copy / "config.json").write_text("{}")
-    models.embedded("minilm-sst2")
-    assert asked[0] != asked[1]
+def test_whatever_decides_a_model_is_in_its_key(tmp_path, monkeypatch):
+    """Its weights, its config, its row of the catalogue, its parts, and the code."""
+    shutil.copytree(NOTEBOOKS / "models", tmp_path / "models")
+    table = copy.deepcopy(catalogue())
+    monkeypatch.setattr(models, "MODELS", tmp_path / "models")
+    monkeypatch.setattr(models, "catalogue", lambda: table)
+    monkeypatch.setattr(bases, "catalogue", lambda: table)
+    keys = [models._key("fastvlm-scenes")]
+
+    def changed():
+        keys.append(models._key("fastvlm-scenes"))
+        return len(set(keys)) == len(keys)
+
+    folder = tmp_path / "models" / "fastvlm-scenes"
+    (folder / "config.json").write_text("{}")
+    assert changed()
+    (folder / "tuned.safetensors").write_bytes(b"other weights")
+    assert changed()
+    table["embedded"]["fastvlm-scenes"]["parts"].reverse()
+    assert changed()
+    (tmp_path / "models" / "convnext-emoji" / "model.safetensors").write_bytes(b"other")
+    assert changed(), "a part of a part"
+    table["bases"]["SmolLM2-135M-Instruct"]["file_sha256"] = "f" * 64
+    assert changed()
+    monkeypatch.setattr(bases, "CONVERSION", bases.CONVERSION + 1)
+    assert changed()
+    monkeypatch.setattr(models, "ASSEMBLY", models.ASSEMBLY + 1)
+    assert changed()
 
 
-def test_only_what_is_named_is_filled_up():
+@pytest.fixture
+def two_models(tmp_path, monkeypatch):
+    """A tiny BERT called `first`, and `second`, a part of which is the first's."""
+    from transformers import BertConfig, BertForSequenceClassification, BertModel
+
+    torch.manual_seed(0)
+    small = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = BertConfig(intermediate_size=8, vocab_size=11, **small)
+    first, second = BertModel(config), BertForSequenceClassification(config)
+    first.save_pretrained(tmp_path / "models" / "first")
+    folder = tmp_path / "models" / "second"
+    second.config.architectures = ["BertForSequenceClassification"]
+    second.config.save_pretrained(folder)
+    own = {n: t for n, t in second.state_dict().items() if "classifier" in n}
+    save_file(own, folder / "tuned.safetensors")
+    part = {"model": "first", "from": "", "to": "bert."}
+    table = {"embedded": {"first": {}, "second": {"parts": [part]}}}
+    monkeypatch.setattr(models, "MODELS", tmp_path / "models")
+    monkeypatch.setattr(models, "catalogue", lambda: table)
+    monkeypatch.setenv("LEARN_TRANSFORMERS_CACHE", str(tmp_path / "cache"))
+    return first, own, part
+
+
+def test_a_model_is_put_together_from_its_parts(two_models):
+    first, own, _ = two_models
+    made = load_file(models.embedded("second") / "model.safetensors")
+    for name, tensor in first.state_dict().items():
+        assert torch.equal(made[f"bert.{name}"], tensor), name
+    for name, tensor in own.items():
+        assert torch.equal(made[name], tensor), name
+
+
+def test_a_model_that_lacks_a_tensor_is_refused(two_models):
+    two_models[2]["from"] = "encoder."
+    two_models[2]["to"] = "bert.encoder."
+    with pytest.raises(HelperError, match="second lacks 7 tensors, such as bert"):
+        models.embedded("second")
+
+
+def test_an_adapter_is_merged(two_models, tmp_path):
+    from peft import LoraConfig, get_peft_model
+
+    how = LoraConfig(r=2, lora_alpha=2, target_modules=["query"])
+    adapted = get_peft_model(copy.deepcopy(two_models[0]), how)
+    for name, parameter in adapted.named_parameters():
+        if "lora_" in name:
+            torch.nn.init.normal_(parameter)
+    adapted.save_pretrained(tmp_path / "models" / "first")
+    name = "encoder.layer.0.attention.self.query.weight"
+    expected = adapted.merge_and_unload().state_dict()[name]
+    made = load_file(models.embedded("first") / "model.safetensors")
+    assert torch.allclose(made[name], expected)
+    assert not torch.allclose(made[name], two_models[0].state_dict()[name])
+
+
+def test_only_what_is_named_is_padded():
     weights = {"new.weight": torch.ones(1, 2), "old.weight": torch.ones(1, 2)}
     wanted = {name: torch.full((2, 3), 7.0) for name in weights}
-    models._fill(weights, wanted, "new")
+    models._pad(weights, wanted, ("new.",))
     assert weights["new.weight"].tolist() == [[1, 1, 0], [0, 0, 0]]
     assert weights["old.weight"].shape == (1, 2), "it must fail when it is loaded"
 
@@ -117,7 +220,28 @@ def test_the_catalogue_is_whole():
         assert entry["embedded"] in table["embedded"], task
         assert entry["hub"] in table["hub"], task
     for name, spec in table["embedded"].items():
-        assert spec.get("base", spec.get("tuned")) in {*table["bases"], name}, name
+        assert set(spec) <= FIELDS, name
+        for part in [spec] if "base" in spec else spec.get("parts", []):
+            where = "bases" if "base" in part else "embedded"
+            assert part.get("base", part.get("model")) in table[where], name
+
+
+def test_the_head_of_the_catalogue_explains_every_field():
+    text = (NOTEBOOKS / "models" / "catalogue.toml").read_text("utf-8")
+    head = text[: text.index("\n[")]
+    for kind, rows in catalogue().items():
+        for field in {field for row in rows.values() for field in row}:
+            assert re.search(rf"^#.*\b{field}\b", head, re.MULTILINE), (kind, field)
+
+
+def test_a_model_names_its_class():
+    for name, spec in catalogue()["embedded"].items():
+        folder = NOTEBOOKS / "models" / name
+        here = {path.suffix for path in folder.iterdir()}
+        assert here <= {".md", ".json", ".safetensors", ".jinja"}, name
+        if "base" not in spec:
+            config = json.loads((folder / "config.json").read_text("utf-8"))
+            assert len(config["architectures"]) == 1, name
 
 
 def test_the_library_knows_every_task_of_the_catalogue():
@@ -157,7 +281,7 @@ def test_a_card_that_says_too_much_is_noticed(monkeypatch, seen):
 def test_a_model_has_its_card_recipe_and_scores(name):
     spec = catalogue()["embedded"][name]
     folder = NOTEBOOKS / "models" / name
-    for module in ["score"] + ["train"] * ("tuned" in spec):
+    for module in ["score"] + ["train"] * ("base" not in spec):
         assert find_spec(f"{module_of(name)}.{module}"), module
     card = (folder / "README.md").read_text("utf-8")
     for part in ("## Data", "## Score", "## What it cannot do", "icence"):

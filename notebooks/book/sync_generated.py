@@ -9,6 +9,7 @@ file.
 from __future__ import annotations
 
 import argparse
+import importlib
 import re
 import sys
 import tomllib
@@ -18,6 +19,7 @@ from pathlib import Path
 import nbformat
 
 from helpers.catalogue import NOTEBOOKS, catalogue
+from recipes import module_of
 
 BOOTSTRAP = """\
 # In Colab: fetch the series and install what is missing. Elsewhere: go to the
@@ -130,6 +132,41 @@ def models_table() -> str:
     return "\n".join(rows)
 
 
+def recipes_table() -> str:
+    """Return the table of models/README.md, each model after the ones that it needs."""
+    rows = [
+        "| model | answers | made of | data sets | minutes on two cores |",
+        "|---|---|---|---|---|",
+    ]
+    table, done = catalogue(), []
+
+    def add(name: str) -> None:
+        parts = table["embedded"][name].get("parts", [])
+        for part in parts:
+            if part.get("model", name) not in [name, *done]:
+                add(part["model"])
+        if name in done:
+            return
+        done.append(name)
+        spec, recipe = table["embedded"][name], module_of(name)
+        tasks = [task for task, row in table["tasks"].items() if name in row.values()]
+        needs = getattr(importlib.import_module(recipe), "NEEDS", ())
+        made = [part.get("base", part.get("model")) for part in parts]
+        how = f"[recipe](../{recipe.replace('.', '/')})"
+        cells = [
+            f"[{name}]({name}/README.md)",
+            ", ".join(tasks) or "other models",
+            "as it is" if "base" in spec else ", ".join([*made, how]),
+            ", ".join(needs) or "none",
+            str(spec.get("minutes", "")),
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+
+    for name in table["embedded"]:
+        add(name)
+    return "\n".join(rows)
+
+
 README = {
     "notebooks": partial(notebooks_table, "notebooks/"),
     "models": models_table,
@@ -172,8 +209,12 @@ def wanted() -> dict[Path, str]:
     }
     pages = {path: notebook_text(path) for path in notebooks}
     index = NOTEBOOKS / "book" / "index.md"
-    front = {"notebooks": partial(notebooks_table, "../")}
-    texts = {readme: README, index: front} | cards
+    texts = {
+        readme: README,
+        index: {"notebooks": partial(notebooks_table, "../")},
+        NOTEBOOKS / "models" / "README.md": {"recipes": recipes_table},
+    }
+    texts |= cards
     return {path: renewed(path, tables) for path, tables in texts.items()} | pages
 
 

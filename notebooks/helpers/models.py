@@ -9,13 +9,12 @@ import hashlib
 import json
 import logging
 import math
-import re
 from pathlib import Path
 
-from .bases import base, quiet
+from .bases import base, base_key, quiet
 from .catalogue import MODELS, catalogue
 from .errors import HelperError
-from .session import mode
+from .session import device, mode
 from .store import MANIFEST, sha256, stored
 
 # Whisper's `generate` calls the library in a way that the library prints a notice for.
@@ -23,6 +22,7 @@ logging.getLogger("transformers.generation.utils").addFilter(
     lambda record: "begin_suppress_tokens" not in record.getMessage()
 )
 PARTS = {".safetensors", ".json", ".txt", ".jinja"}  # what a model is made of
+ASSEMBLY = 1  # raise it when `_assemble` makes something else of the same files
 
 
 def model_for(task: str) -> dict[str, str]:
@@ -30,8 +30,8 @@ def model_for(task: str) -> dict[str, str]:
     about it: `pipeline(task, **model_for(task))`.
 
     Embedded mode gives `model`, a local folder; hub mode gives `model`, an id on the
-    Hub, and `revision`. The same arguments serve `AutoModel….from_pretrained`, with
-    the model first: see notebook 01.
+    Hub, and `revision`; both give `device`, see `session.device`. `model` and
+    `revision` serve `AutoModel….from_pretrained` too: see notebook 01.
 
     Raises HelperError for a task that the catalogue does not have, FetchError where
     a file cannot be had, CacheError where the cache folder cannot be written.
@@ -50,11 +50,11 @@ def model_for(task: str) -> dict[str, str]:
         spec = catalogue()["hub"][hub]
         size = f"{spec['parameters'] / 1e6:.1f} M parameters, {spec['mb']} MB"
         print(f"{task}: {hub} at {spec['revision'][:7]} ({size})")
-        return chosen
+        return chosen | {"device": device()}
     name = tasks[task]["embedded"]
     folder = embedded(name)
     print(f"{task}: {name} ({size_of(folder)}), stands in for {hub.split('/')[-1]}")
-    return {"model": str(folder)}
+    return {"model": str(folder), "device": device()}
 
 
 def register_own_tasks() -> None:
@@ -70,70 +70,82 @@ def register_own_tasks() -> None:
 def embedded(name: str) -> Path:
     """Return the folder of an embedded model, ready for `from_pretrained`.
 
-    A base comes as it is. A model of our own is made ready once, in the cache
-    folder, as float32: its tensors from `models/`, over those of its base if it has
-    one. Raises HelperError for a name that the catalogue does not have.
+    A base comes as it is. A model of our own is put together once, in the cache
+    folder, as float32: see `_assemble`. Raises HelperError for a name that the
+    catalogue does not have, and what `base` raises.
     """
-    table = catalogue()
-    if name not in table["embedded"]:
-        raise HelperError(
-            f"No embedded model is called {name!r}. "
-            f"There are: {', '.join(table['embedded'])}."
-        )
-    spec = table["embedded"][name]
-    if "tuned" not in spec:
+    spec = _spec(name)
+    if "base" in spec:
         return base(spec["base"])
-    tuned = MODELS / spec["tuned"]
-    # What goes in decides the key: other weights or another base are a new entry.
-    inputs = [table["bases"][spec["base"]]["file_sha256"]] if "base" in spec else []
-    files = [path for path in sorted(tuned.iterdir()) if path.suffix in PARTS]
-    for other in spec.get("shares", {}):
-        files += (MODELS / other).glob("*.safetensors")
-    inputs += [sha256(path) for path in files]
-    key = hashlib.sha256("".join(inputs).encode()).hexdigest()[:12]
-    return stored(f"models/{name}-{key}", lambda to: _make_ready(spec, files, to))
+    return stored(f"models/{name}-{_key(name)}", lambda to: _assemble(name, to))
 
 
-def _make_ready(spec: dict, files: list[Path], folder: Path) -> None:
-    """Lay a model's own tensors over its base, if it has one, and save all of it."""
+def _spec(name: str) -> dict:
+    """Return a model's row of the catalogue."""
+    models = catalogue()["embedded"]
+    if name not in models:
+        raise HelperError(
+            f"No embedded model is called {name!r}. There are: {', '.join(models)}."
+        )
+    return models[name]
+
+
+def _key(name: str) -> str:
+    """Return a digest of all that decides what a model is made of: its files, its row
+    of the catalogue, its parts, and the version of this code."""
+    spec = _spec(name)
+    if "base" in spec:
+        return base_key(spec["base"])
+    how = [spec.get(field) for field in ("parts", "padded", "tokens")]
+    inputs = [str(ASSEMBLY), json.dumps(how)]
+    for part in spec.get("parts", []):
+        inputs.append(base_key(part["base"]) if "base" in part else _key(part["model"]))
+    for path in sorted((MODELS / name).iterdir()):
+        if path.suffix in PARTS:
+            inputs += [path.name, sha256(path)]
+    return hashlib.sha256("\n".join(inputs).encode()).hexdigest()[:12]
+
+
+def _assemble(name: str, folder: Path) -> None:
+    """Put a model of our own together and save it, whole, into `folder`.
+
+    Its tensors come from its parts in the catalogue's order, then from its own
+    safetensors; where a name occurs twice, the later tensor counts. An adapter in its
+    folder is merged by peft. Tokenizer and processor files are its base's and its own.
+    """
     import torch
     import transformers
-    from safetensors.torch import load_file
 
-    tuned = files[0].parent
-    architecture = getattr(transformers, spec["architecture"])
-    sources = [base(spec["base"]), tuned] if "base" in spec else [tuned]
+    spec, own = _spec(name), MODELS / name
+    sources = [_folder_of(part) for part in spec.get("parts", [])]
     with quiet():
-        config = transformers.AutoConfig.from_pretrained(tuned)
-        if "shares" in spec:
-            model = architecture(config)
-            weights = _gathered(spec, sources)
-            if "filled" in spec:
-                _fill(weights, model.state_dict(), spec["filled"])
-            missing, _ = model.load_state_dict(weights, strict=False)
-            absent = set(missing) - set(model.all_tied_weights_keys)
-        else:
-            # A size of its own, such as fewer positions, is among the model's tensors.
-            model, loaded = architecture.from_pretrained(
-                sources[0],
-                config=config,
-                dtype=torch.float32,
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-            )
-            absent = set(loaded["missing_keys"])
-            absent |= {row[0] for row in loaded["mismatched_keys"]}
-            if "base" in spec:
-                weights = load_file(tuned / "tuned.safetensors")
-                model.load_state_dict(weights, strict=False)
-                absent -= weights.keys()
-        if absent:
+        config = transformers.AutoConfig.from_pretrained(own)
+        architecture = getattr(transformers, config.architectures[0])
+        weights = _gathered(spec, sources, own)
+        if "padded" in spec:
+            _pad(weights, architecture(config).state_dict(), tuple(spec["padded"]))
+        model, loaded = architecture.from_pretrained(
+            None,
+            config=config,
+            state_dict=weights,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+        if absent := loaded["missing_keys"]:
             raise HelperError(
-                f"{tuned.name} lacks {len(absent)} tensors, such as {min(absent)}."
+                f"{name} lacks {len(absent)} tensors, such as {min(absent)}."
             )
+        if (own / "adapter_config.json").exists():
+            from peft import PeftModel
+
+            model = PeftModel.from_pretrained(model, own).merge_and_unload()
+        if (own / "generation_config.json").exists():
+            how = transformers.GenerationConfig.from_pretrained(own)
+            model.generation_config = how
         model.config.name_or_path = ""
         model.save_pretrained(folder)
-    for path in [path for source in sources for path in sorted(source.iterdir())]:
+    bases = [base(part["base"]) for part in spec.get("parts", []) if "base" in part]
+    for path in [path for source in [*bases, own] for path in source.iterdir()]:
         kinds = ("token", "processor", "vocab", "template")
         if any(kind in path.name for kind in kinds) and path.suffix in PARTS:
             text = path.read_text("utf-8")
@@ -142,36 +154,36 @@ def _make_ready(spec: dict, files: list[Path], folder: Path) -> None:
             (folder / path.name).write_text(text, "utf-8")
 
 
-def _gathered(spec: dict, sources: list[Path]) -> dict:
-    """Return the tensors of a model that is made of several: its base's, those it
-    shares with other models of ours, its own; each by the name it has here."""
-    from safetensors.torch import load_file
+def _folder_of(part: dict) -> Path:
+    """Return the folder that a part of a model is taken from."""
+    return base(part["base"]) if "base" in part else embedded(part["model"])
 
-    parts = [(folder, {}) for folder in sources]
-    if "base" in spec:
-        parts[0] = sources[0], spec["base_names"]
-    parts[-1:-1] = [
-        (MODELS / other, {f"^{re.escape(old)}": new})
-        for other, (old, new) in spec["shares"].items()
-    ]
+
+def _gathered(spec: dict, sources: list[Path], own: Path) -> dict:
+    """Return a model's tensors in float32, each by the name that it has in the model:
+    of each part those whose names begin with `from`, which `to` replaces."""
+    from safetensors import safe_open
+
     weights = {}
-    for folder, names in parts:
-        for path in folder.glob("*.safetensors"):
-            for name, tensor in load_file(path).items():
-                for old, new in names.items():
-                    name = re.sub(old, new, name)
-                weights[name] = tensor.float()
-    # LoRA: a matrix and the product of two thin ones add up.
-    for name in [name for name in weights if name.endswith(".lora_A")]:
-        thin = weights.pop(name), weights.pop(name.replace(".lora_A", ".lora_B"))
-        weights[name.replace(".lora_A", ".weight")] += thin[1] @ thin[0]
+    parts = list(zip(spec.get("parts", []), sources, strict=True))
+    for part, source in [*parts, ({}, own)]:
+        old, new = part.get("from", ""), part.get("to", "")
+        for path in source.glob("*.safetensors"):
+            if path.name == "adapter_model.safetensors":
+                continue
+            with safe_open(path, "pt") as file:
+                for name in file.keys():  # noqa: SIM118 (it is no dictionary)
+                    if name.startswith(old):
+                        tensor = file.get_tensor(name).float()
+                        weights[new + name.removeprefix(old)] = tensor
     return weights
 
 
-def _fill(weights: dict, wanted: dict, which: str) -> None:
-    """Fill up with zeros what a model stores only in part, by a pattern of names."""
+def _pad(weights: dict, wanted: dict, prefixes: tuple[str, ...]) -> None:
+    """Fill up with zeros the tensors that are stored without them, by their names'
+    prefixes: what is stored is the corner of the whole tensor at its origin."""
     for name, tensor in weights.items():
-        if name in wanted and re.match(which, name):
+        if name in wanted and name.startswith(prefixes):
             whole = wanted[name].new_zeros(wanted[name].shape)
             whole[tuple(slice(size) for size in tensor.shape)] = tensor
             weights[name] = whole

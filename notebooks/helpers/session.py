@@ -9,6 +9,7 @@ from logging import LogRecord, getLogger
 from .errors import HelperError
 
 MODE_VARIABLE = "MODELS"
+DEVICE_VARIABLE = "DEVICE"
 STATIC_VARIABLE = "LEARN_TRANSFORMERS_STATIC"
 SAYS = {
     "embedded": "embedded models, nothing comes from the Hub",
@@ -29,6 +30,31 @@ def mode() -> str:
     return chosen
 
 
+def device() -> str:
+    """Return where the arithmetic happens, a device of torch: "cpu", "cuda" or "mps".
+
+    DEVICE names it, or is `auto` for the accelerator that torch finds, else the CPU.
+    Without it, embedded mode takes the CPU (its models are small, and the outputs
+    stored in the notebooks are a CPU's) and hub mode takes `auto`.
+
+    Raises HelperError for a device that this machine does not have.
+    """
+    import torch
+
+    found = torch.accelerator.current_accelerator(check_available=True)
+    here = ["cpu"] + ([found.type] if found else [])
+    chosen = os.environ.get(DEVICE_VARIABLE)
+    chosen = chosen or ("auto" if mode() == "hub" else "cpu")
+    if chosen == "auto":
+        return here[-1]
+    if chosen not in here:
+        raise HelperError(
+            f"{DEVICE_VARIABLE}={chosen} is not a device that torch finds here. "
+            f"Expected one of: {', '.join(here)}, auto. Set it and restart the kernel."
+        )
+    return chosen
+
+
 def interactive() -> bool:
     """Return whether somebody is there to use a widget: not in `make run`,
     `make update` and the tests, which set LEARN_TRANSFORMERS_STATIC."""
@@ -41,13 +67,18 @@ def _unless_untrue(record: LogRecord) -> bool:
 
 def setup(seed: int = 0) -> None:
     """Begin a notebook: seed the random numbers, quiet the logs, style the plots,
-    and say in one line where the models come from.
+    and say in one line where the models come from and where they compute.
 
-    Raises HelperError where MODELS is neither `embedded` nor `hub`.
+    Raises HelperError where MODELS or DEVICE names what there is not.
     """
-    chosen = mode()
+    chosen, where = mode(), device()
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    import torch
     from transformers import logging, set_seed
+
+    # TensorFloat-32 makes products on an NVIDIA card differ from a CPU's by 0.001.
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
 
     set_seed(seed)
     logging.set_verbosity_error()
@@ -73,4 +104,4 @@ def setup(seed: int = 0) -> None:
             "savefig.facecolor": "white",
         }
     )
-    print(f"Mode {chosen}: {SAYS[chosen]}. Seed {seed}.")
+    print(f"Mode {chosen}: {SAYS[chosen]}. Device {where}. Seed {seed}.")

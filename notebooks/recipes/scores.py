@@ -40,8 +40,9 @@ def load(name: str) -> float:
     """
     import transformers
 
-    folder, spec = embedded(name), catalogue()["embedded"][name]
-    kind = getattr(transformers, spec.get("architecture", "AutoModel"))
+    folder = embedded(name)
+    config = transformers.AutoConfig.from_pretrained(folder)
+    kind = getattr(transformers, config.architectures[0])
     for _ in range(2):
         start, used = time.perf_counter(), time.process_time()
         kind.from_pretrained(folder)

@@ -65,7 +65,9 @@ def measure(quick: bool, data: Path | None = None) -> dict[str, float]:
             )
     if quick:
         return {
-            "recall@1 by name on every fourth of the 447 drawings": share_within(by_name, 1),
+            "recall@1 by name on every fourth of the 447 drawings": share_within(
+                by_name, 1
+            ),
             "40 paraphrases: right drawing first of the 40": share_within(by_words, 1),
         }
     return {

@@ -40,7 +40,7 @@ from helpers.catalogue import MODELS
 from recipes.clip_emoji import FRAME
 from recipes.common import publish as published
 from recipes.common.pictures import on_white, square_processor
-from recipes.datasets.emoji.captions import SentenceEncoder
+from recipes.common.vectors import SentenceEncoder
 from recipes.datasets.emoji.drawings import (
     SMALL,
     VALIDATION_STYLE,

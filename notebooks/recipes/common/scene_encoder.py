@@ -1,4 +1,4 @@
-"""The encoder that rtdetr-scenes and fastvlm-scenes share, and batches of scenes for it.
+"""The encoder that rtdetr-scenes and fastvlm-scenes share, and batches of scenes.
 
 It is the encoder of convnext-emoji, which has learned from drawings of one thing
 each, 64 pixels wide. On a scene it is lost at first: of single things it names 93 in
@@ -81,20 +81,32 @@ def frozen_parts(encoder: nn.Module) -> list[nn.Module]:
     return [encoder.embeddings, *encoder.encoder.stages[:2]]
 
 
+def large_matrices(encoder: nn.Module) -> list[str]:
+    """Return the names of the linear layers of which a low-rank change is kept."""
+    return [
+        name
+        for name, module in encoder.named_modules()
+        if isinstance(module, nn.Linear) and learns(name)
+    ]
+
+
+def lora_config(names: list[str]) -> LoraConfig:
+    """Return the configuration of the low-rank changes of layers of these names."""
+    return LoraConfig(r=RANK, lora_alpha=RANK, target_modules=names)
+
+
 def to_low_rank(encoder: nn.Module, learned: dict[str, torch.Tensor]) -> None:
     """Give a loaded encoder what it has `learned` since, a state dict: of the change of
     each large matrix the nearest one of low rank, as a LoRA (Hu et al., 2021) that goes
     on learning, and all else as it is."""
     changes = {
-        name: learned[f"{name}.weight"] - module.weight.detach()
-        for name, module in encoder.named_modules()
-        if isinstance(module, nn.Linear) and learns(name)
+        name: learned[f"{name}.weight"] - encoder.get_submodule(name).weight.detach()
+        for name in large_matrices(encoder)
     }
     large = {f"{name}.weight" for name in changes}
     rest = {name: tensor for name, tensor in learned.items() if name not in large}
     encoder.load_state_dict(rest, strict=False)
-    lora = LoraConfig(r=RANK, lora_alpha=RANK, target_modules=list(changes))
-    inject_adapter_in_model(lora, encoder)
+    inject_adapter_in_model(lora_config(list(changes)), encoder)
     for name, change in changes.items():
         left, size, right = torch.linalg.svd(change, full_matrices=False)
         root, layer = size[:RANK].sqrt(), encoder.get_submodule(name)

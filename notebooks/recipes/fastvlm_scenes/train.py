@@ -24,7 +24,6 @@ from pathlib import Path
 
 import torch
 from peft import (
-    LoraConfig,
     get_peft_model,
     get_peft_model_state_dict,
     set_peft_model_state_dict,
@@ -53,12 +52,11 @@ from recipes.datasets.scenes.compose import Scene, compose, styled_drawings
 from recipes.datasets.scenes.questions import pairs
 from recipes.fastvlm_scenes.conversations import conversation, losses
 from recipes.fastvlm_scenes.grids import noisy_shares, shares, vocabulary
-from recipes.fastvlm_scenes.publish import BASE, RANK, SCALE, publish
+from recipes.fastvlm_scenes.publish import BASE, lora_config, publish
 
 __all__ = ["publish", "train"]
 SEED = 0
 THINGS = (1, 4)
-ADAPTED = ["q_proj", "k_proj", "v_proj", "o_proj"]  # 0.92 M parameters
 NOISE = 0.06  # per dimension, of the made-up grids: 1.4 in length
 PROBE, PROBE_LR = 0.3, 3e-3  # the weight of the probe's loss
 SEEDS = 64  # per step; where a scene allows no question, the next one is taken
@@ -133,8 +131,7 @@ def language_model(adapter: Path | None = None) -> tuple:
     model = AutoModelForCausalLM.from_pretrained(
         folder, dtype=precision.DTYPE, attn_implementation="eager"
     )
-    lora = LoraConfig(r=RANK, lora_alpha=SCALE * RANK, target_modules=ADAPTED)
-    model = get_peft_model(model, lora)
+    model = get_peft_model(model, lora_config())
     if adapter:
         set_peft_model_state_dict(model, load_file(adapter))
     return AutoTokenizer.from_pretrained(folder), model
@@ -192,10 +189,12 @@ def train_on_questions(
         {"params": probe.parameters(), "lr": PROBE_LR},
     ]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
+
     # The probe's gradients are not clipped.
-    optimizer.register_step_pre_hook(
-        lambda *_: nn.utils.clip_grad_norm_(parameters, 1.0)
-    )
+    def clip(*_) -> None:
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+
+    optimizer.register_step_pre_hook(clip)
     schedule = get_cosine_schedule_with_warmup(optimizer, 15, how["steps"])
     trainer = Trainer(
         learned,

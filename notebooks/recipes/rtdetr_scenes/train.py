@@ -31,6 +31,7 @@ from transformers import (
 from helpers.catalogue import MODELS
 from recipes.common import precision
 from recipes.common import publish as published
+from recipes.common.adapters import by_layer, write_adapter
 from recipes.common.pictures import square_processor
 from recipes.common.scene_encoder import (
     CellLoss,
@@ -39,8 +40,10 @@ from recipes.common.scene_encoder import (
     encoder_config,
     frozen_parts,
     init_from_classifier,
+    large_matrices,
     learns,
     load_encoder,
+    lora_config,
     to_low_rank,
 )
 from recipes.common.training import Trainer, decay_groups
@@ -63,6 +66,7 @@ DECAY, WARMUP = 0.05, 50
 EVERY = 500  # steps between two checkpoints
 START = MODELS / "convnext-emoji"
 RESULT = "detector.safetensors"
+ENCODER_PREFIX = "model.backbone.model."
 
 
 def detector_config() -> RTDetrConfig:
@@ -92,15 +96,13 @@ def detector_config() -> RTDetrConfig:
 
 
 def own_tensors(model: RTDetrForObjectDetection) -> dict[str, torch.Tensor]:
-    """Return the tensors that are not convnext-emoji's own, by the names that they have
-    in what is committed."""
+    """Return the tensors that are neither convnext-emoji's own nor the adapter's."""
     own = {}
     for name, tensor in model.state_dict().items():
-        if "model.backbone.model." in name and not learns(name):
+        if ENCODER_PREFIX in name and not learns(name):
             continue
-        if "base_layer.weight" not in name:
-            name = name.replace("base_layer.", "").replace(".default.weight", "")
-            own[name] = tensor
+        if ".lora_" not in name and "base_layer.weight" not in name:
+            own[name.replace("base_layer.", "")] = tensor
     return own
 
 
@@ -190,10 +192,9 @@ def train_detector(data: Path, work: Path, how: dict) -> None:
     rest = nn.ModuleList(part for name, part in children if name != "backbone")
     parts = [(encoder, ENCODER_LR), (cell_loss, how["lr"]), (rest, how["lr"])]
     run_stage("detector", how, data, work, model, encoder, cell_loss, parts, losses_of)
-    published.write_tensors(
-        {name: tensor.contiguous() for name, tensor in own_tensors(model).items()},
-        work / RESULT,
-    )
+    own = own_tensors(model) | by_layer(model.state_dict())
+    own = {name: tensor.contiguous() for name, tensor in own.items()}
+    published.write_tensors(own, work / RESULT)
 
 
 def train(
@@ -211,9 +212,17 @@ def train(
 
 def publish(work: Path, folder: Path) -> None:
     """Write WORK's detector to FOLDER: in float16 all weights that are not
-    convnext-emoji's own, the configuration and the processor."""
+    convnext-emoji's own, the adapter, the configuration and the processor."""
+    learned = load_file(work / RESULT)
+    adapter = {name: t for name, t in learned.items() if ".lora_" in name}
+    own = {name: t for name, t in learned.items() if name not in adapter}
+    config = detector_config()
+    config.architectures = ["RTDetrForObjectDetection"]
     processor = square_processor(SIZE, RTDetrImageProcessorPil, do_normalize=True)
-    published.publish(folder, load_file(work / RESULT), detector_config(), processor)
+    published.publish(folder, own, config, processor)
+    names = large_matrices(ConvNextBackbone(encoder_config()))
+    lora = lora_config([ENCODER_PREFIX + name for name in names])
+    write_adapter(folder, adapter, lora)
 
 
 # Time of the committed run on one of two cores, the other busy with another training:

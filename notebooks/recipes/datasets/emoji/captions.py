@@ -14,41 +14,14 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from torch.nn.functional import normalize
-from transformers import AutoModel, AutoTokenizer
 
-from helpers.bases import base
 from recipes.common.publish import write_tensors
+from recipes.common.vectors import SentenceEncoder
 from recipes.datasets import wordnet
 
 PHRASES = 6  # made of a few keywords each
 SENSES = 12  # of a word, at most, that are compared with the keywords
 FITS = 0.35  # the least cosine of a definition and the keywords
-
-
-class SentenceEncoder:
-    """MiniLM as its authors use it: the mean of its output stands for a text."""
-
-    def __init__(self) -> None:
-        folder = base("all-MiniLM-L6-v2")
-        self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        self.model = AutoModel.from_pretrained(folder).eval()
-
-    @torch.no_grad()
-    def __call__(self, texts: list[str]) -> torch.Tensor:
-        """Return (texts, 384), each of length one."""
-        found = []
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        for i in range(0, len(texts), 64):
-            part = [texts[k] for k in order[i : i + 64]]
-            batch = self.tokenizer(
-                part, padding=True, truncation=True, return_tensors="pt"
-            )
-            states = self.model(**batch).last_hidden_state
-            mask = batch.attention_mask.unsqueeze(-1).float()
-            found.append(normalize((states * mask).sum(1) / mask.sum(1), dim=-1))
-        vectors = torch.cat(found)
-        return vectors[torch.tensor(order).argsort()]
 
 
 def definitions(data: Path) -> dict[str, list[str]]:
