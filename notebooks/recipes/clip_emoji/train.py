@@ -125,7 +125,7 @@ def config() -> VisionTextDualEncoderConfig:
 def assembled(own: dict[str, torch.Tensor]) -> VisionTextDualEncoderModel:
     """Return the model: both halves as they are, and `own` tensors, as the library
     will read them: rounded to float16, and with zeros where they are too small."""
-    model = VisionTextDualEncoderModel(config()).eval()
+    model = VisionTextDualEncoderModel(config()).float().eval()
     state = model.state_dict()
     for path, old, new in (
         (PICTURES / "model.safetensors", r"^convnext\.", "vision_model."),

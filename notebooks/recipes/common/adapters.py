@@ -12,13 +12,10 @@ from recipes.common.publish import halved, write_tensors
 PREFIX = "base_model.model."  # what peft puts before the name of an adapted layer
 
 
-def by_layer(state: dict[str, torch.Tensor], before: str = "") -> dict:
-    """Return the adapter's tensors of a state dict, by the names that peft's files have.
-
-    `before` is what the whole model calls the one whose state it is: "encoder.", say.
-    """
+def lora_tensors(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the adapter in a model's state dict, by the names that peft gives it."""
     return {
-        f"{PREFIX}{before}{name}".replace(".default.", "."): tensor
+        PREFIX + name.replace(".default.", "."): tensor
         for name, tensor in state.items()
         if ".lora_" in name
     }

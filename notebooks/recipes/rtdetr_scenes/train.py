@@ -31,7 +31,7 @@ from transformers import (
 from helpers.catalogue import MODELS
 from recipes.common import precision
 from recipes.common import publish as published
-from recipes.common.adapters import by_layer, write_adapter
+from recipes.common.adapters import lora_tensors, write_adapter
 from recipes.common.pictures import square_processor
 from recipes.common.scene_encoder import (
     CellLoss,
@@ -192,7 +192,7 @@ def train_detector(data: Path, work: Path, how: dict) -> None:
     rest = nn.ModuleList(part for name, part in children if name != "backbone")
     parts = [(encoder, ENCODER_LR), (cell_loss, how["lr"]), (rest, how["lr"])]
     run_stage("detector", how, data, work, model, encoder, cell_loss, parts, losses_of)
-    own = own_tensors(model) | by_layer(model.state_dict())
+    own = own_tensors(model) | lora_tensors(model.state_dict())
     own = {name: tensor.contiguous() for name, tensor in own.items()}
     published.write_tensors(own, work / RESULT)
 
