@@ -156,5 +156,5 @@ def test_two_hundred_labels(classifier):
 
 def test_a_missing_data_set_is_said():
     """What is measured without one is in test_models.py."""
-    with pytest.raises(FileNotFoundError, match="Put there AG News"):
+    with pytest.raises(FileNotFoundError, match="data set clinc150 .* is not in"):
         score.measure(quick=False, data=MODELS)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pkgutil
+import re
 import shutil
 import subprocess
 import sys
@@ -111,7 +112,7 @@ def packages(row: dict) -> list[dict]:
 
 def stem(package: dict) -> str:
     """Return the name of the folder that a package is unpacked into."""
-    return package["file"].removesuffix(".tgz").removesuffix(".whl")
+    return re.sub(r"\.(whl|tgz|deb)$", "", package["file"])
 
 
 def by_hand(row: dict) -> str:

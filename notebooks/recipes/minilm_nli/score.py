@@ -1,38 +1,28 @@
-"""Measure what the card and the catalogue say of minilm-nli.
-
-    python score.py                   the quick part: texts in this repository
-    python score.py --data FOLDER     all of it; FOLDER holds ag_news/test.csv
-                                      (class,title,description), sst2/ and clinc150/
+"""What the card of minilm-nli says, measured again.
 
 Every score goes through the library's own pipeline. None of the texts were trained on.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
-import json
 from pathlib import Path
 
 import torch
 from transformers import pipeline
 
 from helpers.catalogue import NOTEBOOKS
+from helpers.models import embedded
+from recipes.datasets import intents, prepare, sst2
+from recipes.minilm_nli.sets import typed
 
 HERE = Path(__file__).resolve().parent
-
-from helpers.models import embedded
-
 # The topics lie among the series' data, where a page reads them too.
 OURS = {"topics": NOTEBOOKS / "data", "feelings": HERE, "requests": HERE}
 NEWS = ["world", "sports", "business", "science and technology"]
-HELD_OUT_DOMAINS = ("home", "auto_and_commute")  # train.py leaves their labels out
-# What a file is, for somebody who does not have it.
-FILES = {
-    "ag_news/test.csv": "AG News' test set: class,title,description, 7,600 rows",
-    "sst2/train.tsv": "SST-2's training sentences: sentence, label",
-    "clinc150/data_full.json": "CLINC150: data_full.json and domains.json",
-}
+VERDICTS = ["negative", "positive"]
+
+Row = tuple[str, str]  # a text and its label
 
 
 def classifier():
@@ -40,13 +30,13 @@ def classifier():
     return pipeline("zero-shot-classification", model=str(embedded("minilm-nli")))
 
 
-def read(name: str) -> list[tuple[str, str]]:
+def read(name: str) -> list[Row]:
     """Return the (text, label) pairs of a file of our own."""
     with (OURS[name] / f"{name}.csv").open(encoding="utf-8", newline="") as file:
         return [(row["text"], row["label"]) for row in csv.DictReader(file)]
 
 
-def accuracy(model, rows: list[tuple[str, str]], labels: list[str], **options) -> float:
+def accuracy(model, rows: list[Row], labels: list[str], **options) -> float:
     """Return how often the first label is the right one."""
     order = sorted(rows, key=lambda row: len(row[0]))  # like lengths, little padding
     answers = model([text for text, _ in order], labels, **options)
@@ -54,7 +44,7 @@ def accuracy(model, rows: list[tuple[str, str]], labels: list[str], **options) -
     return sum(a["labels"][0] == label for a, (_, label) in pairs) / len(rows)
 
 
-def independent(model, rows: list[tuple[str, str]]) -> dict[str, float]:
+def independent(model, rows: list[Row]) -> dict[str, float]:
     """Return what `multi_label=True` says of right labels and of wrong ones."""
     labels = sorted({label for _, label in rows})
     right, wrong = [], []
@@ -72,55 +62,38 @@ def independent(model, rows: list[tuple[str, str]]) -> dict[str, float]:
     }
 
 
-def needed(data: Path, name: str) -> Path:
-    """Return a file's path, or say what to put there."""
-    path = data / name
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing. Put there {FILES[name]}.")
-    return path
-
-
-def news(data: Path) -> list[tuple[str, str]]:
+def news(data: Path) -> list[Row]:
     """Return AG News' test set: title and description, and one of NEWS."""
-    path = needed(data, "ag_news/test.csv")
+    path = prepare.ready("ag_news", data) / "test.csv"
     with path.open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.reader(file) if row and row[0].isdigit()]
     return [(f"{row[1]} {row[2]}", NEWS[int(row[0]) - 1]) for row in rows]
 
 
-def reviews(data: Path) -> list[tuple[str, str]]:
-    """Return the sentences of SST-2 that train.py holds out."""
-    needed(data, "sst2/train.tsv")
-    from recipes.minilm_nli import train as recipe
-
-    _, kept = recipe.held_out_reviews(data)
-    names = ["negative", "positive"]
-    return [(recipe.typed(text), names[int(label)]) for text, label in kept]
+def reviews(data: Path) -> list[Row]:
+    """Return the sentences of SST-2 that the recipe holds out."""
+    _, kept = sst2.split(sst2.load(data, exact=True))
+    return [(typed(text), VERDICTS[label]) for text, label in kept]
 
 
-def requests(data: Path) -> dict[str, list[tuple[str, str]]]:
-    """Return the test requests of CLINC150's two held-out domains."""
-    folder = needed(data, "clinc150/data_full.json").parent
-    domains = json.loads((folder / "domains.json").read_text("utf-8"))
-    rows = json.loads((folder / "data_full.json").read_text("utf-8"))["test"]
-    return {
-        domain: [(t, i.replace("_", " ")) for t, i in rows if i in domains[domain]]
-        for domain in HELD_OUT_DOMAINS
-    }
+def requests(data: Path) -> list[list[Row]]:
+    """Return the test requests of each of CLINC150's held-out domains."""
+    domains, rows = intents.domains(data), intents.clinc150(data)["test"]
+    return [
+        [(text, i.replace("_", " ")) for text, i in rows if i in domains[domain]]
+        for domain in intents.HELD_OUT_DOMAINS
+    ]
 
 
 def measure(quick: bool, data: Path | None = None) -> dict[str, float]:
     """Return every measure by the name that the card and the catalogue give it.
 
     quick: only what needs no other data, some seconds. Raises FileNotFoundError where
-    a set is not in `data`.
+    a set is not in `data`, before anything is measured.
     """
-    model, scores = classifier(), {}
     if not quick:
-        data = data or Path("data")
-        files = [needed(data, name) for name in FILES]
-        assert len(files) == len(FILES)
-        scores["accuracy on AG News"] = accuracy(model, news(data), NEWS, batch_size=64)
+        both, film, articles = requests(data), reviews(data), news(data)
+    model, scores = classifier(), {}
     for name in OURS:
         rows = read(name)
         labels = sorted({label for _, label in rows})
@@ -129,30 +102,17 @@ def measure(quick: bool, data: Path | None = None) -> dict[str, float]:
         )
     for name, value in independent(model, read("topics")).items():
         scores[f"multi_label on the topics: {name}"] = value
-    if not quick:
-        scores["accuracy on 900 held-out sentences of SST-2"] = accuracy(
-            model, reviews(data), ["negative", "positive"], batch_size=32
-        )
-        both = requests(data)
-        right = sum(
-            accuracy(model, rows, sorted({i for _, i in rows}), batch_size=64)
-            * len(rows)
-            for rows in both.values()
-        )
-        scores["accuracy on 30 held-out intents of CLINC150"] = right / sum(
-            map(len, both.values())
-        )
-    return scores
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--data", type=Path, help="folder of the data sets")
-    arguments = parser.parse_args()
-    measured = measure(quick=arguments.data is None, data=arguments.data)
-    for name, value in measured.items():
-        print(f"{name}: {value:.3f}")
-
-
-if __name__ == "__main__":
-    main()
+    if quick:
+        return scores
+    scores["accuracy on 900 held-out sentences of SST-2"] = accuracy(
+        model, film, VERDICTS, batch_size=32
+    )
+    shares = [
+        accuracy(model, rows, sorted({i for _, i in rows}), batch_size=64) * len(rows)
+        for rows in both
+    ]
+    scores["accuracy on 30 held-out intents of CLINC150"] = sum(shares) / sum(
+        map(len, both)
+    )
+    on_news = accuracy(model, articles, NEWS, batch_size=64)
+    return {"accuracy on AG News": on_news} | scores

@@ -1,7 +1,7 @@
 """The reader of texts: what becomes of a text before the model sees it.
 
 Everything is in the tokenizer's own file (tokenizer.json), so that the library's
-pipeline needs nothing else: small letters, numbers in words, one token a letter.
+pipeline needs nothing else: small letters, numbers in words, one token per letter.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers, processors
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
+from recipes.common.digits import DIGITS
+
 LETTERS = "abcdefghijklmnopqrstuvwxyz' .,?!;:-"
 PAD, START, END = "<pad>", "<start>", "<end>"
 LONGEST = 600  # letters; attention over more would fill the memory of a small machine
-UNITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 TEENS = (
     "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
 )
@@ -43,7 +44,7 @@ def rules() -> list[tuple[str, str]]:
     steps += [(rf"\b1{n}(?!\d)", word) for n, word in enumerate(TEENS.split())]
     for n, word in enumerate(TENS, 2):
         steps += [(rf"\b{n}0(?!\d)", word), (rf"\b{n}(?=\d(?!\d))", f"{word} ")]
-    steps += [(str(n), f" {word} ") for n, word in enumerate(UNITS)]
+    steps += [(str(n), f" {word} ") for n, word in enumerate(DIGITS)]
     steps += [(r"[^a-z' .,?!;:-]", " "), (r"\s+", " "), (r" (?=[.,?!;:])", "")]
     # Far too long a text ends in words that say so; each text ends in a mark.
     steps += [(rf"(?<=\A.{{{LONGEST}}}).+", " and so on")]
@@ -52,7 +53,7 @@ def rules() -> list[tuple[str, str]]:
 
 
 def new_tokenizer() -> PreTrainedTokenizerFast:
-    """Return the tokenizer: one token a letter or mark, between start and end."""
+    """Return the tokenizer: one token per letter or mark, between start and end."""
     names = [PAD, START, END, *LETTERS]
     tokenizer = Tokenizer(WordLevel({name: i for i, name in enumerate(names)}, PAD))
     replace = [normalizers.Replace(Regex(old), new) for old, new in rules()]
