@@ -38,8 +38,8 @@ from transformers import (
 from helpers.bases import base
 from helpers.catalogue import MODELS
 from recipes.clip_emoji import FRAME
-from recipes.common import publish as published
 from recipes.common.pictures import on_white, square_processor
+from recipes.common.publish import halved, write_model, write_tensors
 from recipes.common.vectors import SentenceEncoder
 from recipes.datasets.emoji.drawings import (
     SMALL,
@@ -135,7 +135,7 @@ def assembled(own: dict[str, torch.Tensor]) -> VisionTextDualEncoderModel:
             name = re.sub(old, new, name)
             if name in state:  # all but the classifier
                 state[name].copy_(tensor)
-    for name, tensor in published.halved(own).items():
+    for name, tensor in halved(own).items():
         state[name].zero_()
         state[name][tuple(slice(size) for size in tensor.shape)] = tensor.float()
     return model
@@ -188,13 +188,13 @@ def train(data: Path, work: Path) -> None:
         name: tensor.clone(memory_format=torch.contiguous_format)
         for name, tensor in own.items()
     }
-    published.write_tensors(own, work / "clip.safetensors")
+    write_tensors(own, work / "clip.safetensors")
 
 
 def publish(work: Path, folder: Path) -> None:
     """Write the tensors to FOLDER in float16, the configuration and the processor."""
     own = load_file(work / "clip.safetensors")
-    published.publish(folder, own, config(), square_processor(SMALL))
+    write_model(folder, own, config(), square_processor(SMALL))
 
 
 # What it printed, in ten seconds:

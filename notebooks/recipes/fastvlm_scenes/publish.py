@@ -16,9 +16,9 @@ from transformers import (
 )
 
 from helpers.bases import base
-from recipes.common import publish as published
 from recipes.common.adapters import PREFIX, write_adapter
 from recipes.common.pictures import square_processor
+from recipes.common.publish import write_model
 from recipes.common.scene_encoder import GRID, encoder_config
 from recipes.datasets.scenes.compose import SIZE
 
@@ -85,7 +85,7 @@ def publish(work: Path, folder: Path) -> None:
         for name, tensor in learned.items()
         if not name.startswith(start)
     }
-    published.publish(folder, projector, config())
+    write_model(folder, projector, config())
     write_adapter(folder, adapter, lora_config())
     with tempfile.TemporaryDirectory() as aside:
         processor().save_pretrained(aside)

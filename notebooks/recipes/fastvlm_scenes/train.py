@@ -97,33 +97,6 @@ class Projector(nn.Module):
         return self.linear_2(nn.functional.gelu(self.linear_1(seen)))
 
 
-class Adapter:
-    """The LoRA of a language model, for checkpoints: the base need not be kept."""
-
-    def __init__(self, model) -> None:
-        self.model = model
-
-    def state_dict(self) -> dict[str, torch.Tensor]:
-        return get_peft_model_state_dict(self.model)
-
-    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
-        set_peft_model_state_dict(self.model, state)
-
-
-class Learned:
-    """All that a stage teaches, for checkpoints: {name: module or Adapter}."""
-
-    def __init__(self, **parts) -> None:
-        self.parts = parts
-
-    def state_dict(self) -> dict[str, dict]:
-        return {name: part.state_dict() for name, part in self.parts.items()}
-
-    def load_state_dict(self, state: dict[str, dict]) -> None:
-        for name, part in self.parts.items():
-            part.load_state_dict(state[name])
-
-
 def language_model(adapter: Path | None = None) -> tuple:
     """Return (tokenizer, SmolLM2 with a LoRA in its attention), a new one or that of a
     stage before."""
@@ -179,11 +152,8 @@ def train_on_questions(
     """Train a LoRA, and a projector if there is one, on questions about scenes. `see`
     makes a grid (25, 576) of a scene."""
     probe = nn.Linear(model.config.hidden_size, GRID)
-    learned = Learned(adapter=Adapter(model), probe=probe)
     parameters = [p for p in model.parameters() if p.requires_grad]
-    if projector:
-        learned.parts["projector"] = projector
-        parameters += projector.parameters()
+    parameters += projector.parameters() if projector else []
     groups = [
         {"params": parameters, "lr": how["lr"]},
         {"params": probe.parameters(), "lr": PROBE_LR},
@@ -197,7 +167,7 @@ def train_on_questions(
     optimizer.register_step_pre_hook(clip)
     schedule = get_cosine_schedule_with_warmup(optimizer, 15, how["steps"])
     trainer = Trainer(
-        learned,
+        nn.ModuleList([model, probe, *([projector] if projector else [])]),
         optimizer,
         schedule,
         how["steps"],

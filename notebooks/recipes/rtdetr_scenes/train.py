@@ -30,9 +30,9 @@ from transformers import (
 
 from helpers.catalogue import MODELS
 from recipes.common import precision
-from recipes.common import publish as published
 from recipes.common.adapters import lora_tensors, write_adapter
 from recipes.common.pictures import square_processor
+from recipes.common.publish import write_model, write_tensors
 from recipes.common.scene_encoder import (
     CellLoss,
     Scenes,
@@ -161,7 +161,7 @@ def train_encoder(data: Path, work: Path, how: dict) -> None:
     parts = [(encoder, how["lr"]), (cell_loss, how["lr"] / 2)]
     run_stage("encoder", how, data, work, encoder, encoder, cell_loss, parts, losses_of)
     both = nn.ModuleDict({"encoder": encoder, "cell_loss": cell_loss})
-    published.write_tensors(both.state_dict(), work / "encoder.safetensors")
+    write_tensors(both.state_dict(), work / "encoder.safetensors")
 
 
 def train_detector(data: Path, work: Path, how: dict) -> None:
@@ -194,7 +194,7 @@ def train_detector(data: Path, work: Path, how: dict) -> None:
     run_stage("detector", how, data, work, model, encoder, cell_loss, parts, losses_of)
     own = own_tensors(model) | lora_tensors(model.state_dict())
     own = {name: tensor.contiguous() for name, tensor in own.items()}
-    published.write_tensors(own, work / RESULT)
+    write_tensors(own, work / RESULT)
 
 
 def train(
@@ -219,7 +219,7 @@ def publish(work: Path, folder: Path) -> None:
     config = detector_config()
     config.architectures = ["RTDetrForObjectDetection"]
     processor = square_processor(SIZE, RTDetrImageProcessorPil, do_normalize=True)
-    published.publish(folder, own, config, processor)
+    write_model(folder, own, config, processor)
     names = large_matrices(ConvNextBackbone(encoder_config()))
     lora = lora_config([ENCODER_PREFIX + name for name in names])
     write_adapter(folder, adapter, lora)
