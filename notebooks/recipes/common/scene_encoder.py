@@ -199,19 +199,26 @@ class CellLoss(nn.Module):
 
 @torch.no_grad()
 def init_from_classifier(loss: CellLoss, encoder: nn.Module, folder: Path) -> None:
-    """Start the loss from what the classifier in `folder` knows of the names."""
+    """Start the loss from what the classifier in `folder` knows of the names; a name
+    that it does not know starts from nothing."""
     learned = load_file(folder / "model.safetensors")
     label2id = ConvNextConfig.from_pretrained(folder).label2id
-    rows = [label2id[name] for name in NAMES]
-    weight, bias = (learned[f"classifier.{part}"][rows] for part in ("weight", "bias"))
+    known = [at for at, name in enumerate(NAMES) if name in label2id]
+    rows = [label2id[NAMES[at]] for at in known]
+    weight, bias = (
+        learned[f"classifier.{part}"][rows].float() for part in ("weight", "bias")
+    )
     # The classifier stands behind another norm than the loss: make up for that.
-    scale, shift = (learned[f"convnext.layernorm.{p}"] for p in ("weight", "bias"))
+    scale, shift = (
+        learned[f"convnext.layernorm.{part}"].float() for part in ("weight", "bias")
+    )
     norm = encoder.hidden_states_norms["stage4"]
     bias = bias + weight @ (shift - scale / norm.weight * norm.bias)
     weight = weight * scale / norm.weight
-    loss.thing.weight[:NOTHING] = weight[..., None, None]
-    loss.thing.bias[:NOTHING] = bias
-    loss.thing.weight[NOTHING] = 0.0
+    loss.thing.weight.zero_()
+    loss.thing.weight[known] = weight[..., None, None]
+    loss.thing.bias.fill_(bias.mean())
+    loss.thing.bias[known] = bias
     loss.thing.bias[NOTHING] = bias.mean() + 3.0
 
 

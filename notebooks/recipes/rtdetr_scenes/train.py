@@ -13,6 +13,7 @@ Time, result and the last lines of the log stand at the end of this file.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,10 +96,18 @@ def detector_config() -> RTDetrConfig:
     )
 
 
-def own_tensors(model: RTDetrForObjectDetection) -> dict[str, torch.Tensor]:
+def saved_state(model: RTDetrForObjectDetection) -> dict[str, torch.Tensor]:
+    """Return a model's tensors by the names that the library's files have, which are
+    others than those of its modules."""
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        return load_file(Path(folder) / "model.safetensors")
+
+
+def own_tensors(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return the tensors that are neither convnext-emoji's own nor the adapter's."""
     own = {}
-    for name, tensor in model.state_dict().items():
+    for name, tensor in state.items():
         if ENCODER_PREFIX in name and not learns(name):
             continue
         if ".lora_" not in name and "base_layer.weight" not in name:
@@ -192,9 +201,8 @@ def train_detector(data: Path, work: Path, how: dict) -> None:
     rest = nn.ModuleList(part for name, part in children if name != "backbone")
     parts = [(encoder, ENCODER_LR), (cell_loss, how["lr"]), (rest, how["lr"])]
     run_stage("detector", how, data, work, model, encoder, cell_loss, parts, losses_of)
-    own = own_tensors(model) | lora_tensors(model.state_dict())
-    own = {name: tensor.contiguous() for name, tensor in own.items()}
-    write_tensors(own, work / RESULT)
+    state = saved_state(model)
+    write_tensors(own_tensors(state) | lora_tensors(state), work / RESULT)
 
 
 def train(
