@@ -5,6 +5,8 @@ wrong answers to the later chapters' exercises are in test_chapter_*.py.
 """
 
 import importlib
+import signal
+import sys
 
 import nbformat
 import pytest
@@ -93,7 +95,7 @@ def test_hints_come_one_after_another(capsys):
     assert again == first
 
 
-@pytest.mark.parametrize("number", ["01.9", "99.1", "", 1.1, None])
+@pytest.mark.parametrize("number", ["01.9", "99.1", "", 7.7, None])
 def test_an_unknown_exercise_is_said(number):
     with pytest.raises(HelperError, match="There is no exercise"):
         check(number, 1)
@@ -133,3 +135,66 @@ def test_every_exercise_of_a_chapter_is_solved(path):
         if path.name.startswith(number[:2]):
             assert f'check(\\"{number}\\"' in source
             assert f"{number}: right." in outputs
+
+
+def leaves():
+    sys.exit(3)
+
+
+def never_ends():
+    while True:
+        pass
+
+
+class Odd:
+    """An answer that fails wherever it is touched."""
+
+    def __iter__(self):
+        raise RecursionError("so deep")
+
+    def __repr__(self):
+        raise ValueError("no picture of it")
+
+
+@pytest.mark.parametrize(
+    ("what", "answer", "words"),
+    [
+        ("exits", lambda values: leaves(), "It stopped with SystemExit: 3"),
+        ("returns something odd", lambda values: Odd(), "RecursionError: so deep"),
+        ("is something odd", Odd(), "TypeError"),
+        ("raises what is no Exception", lambda values: 1 / 0, "ZeroDivisionError"),
+        ("wants other arguments", dict, "TypeError"),
+    ],
+)
+def test_whatever_an_answer_does_is_one_line(capsys, what, answer, words, seen):
+    check("01.2", answer)
+    out = said(capsys)
+    assert out.startswith("01.2: not yet. ")
+    assert words in out
+    assert "\n" not in out
+    seen(f"an answer to an exercise {what}", out)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no alarm clock")
+def test_an_answer_that_never_ends_is_stopped(capsys, monkeypatch, seen):
+    monkeypatch.setattr(exercises, "SECONDS", 0.5)
+    check("01.2", lambda values: never_ends())
+    out = said(capsys)
+    assert "It stopped with TimeoutError: no end after 0.5 s" in out
+    seen("an answer to an exercise never ends", out)
+
+
+def test_a_forgotten_argument_is_named(capsys):
+    check("01.3", lambda texts: [])
+    assert "Call it as the page does: check('01.3', answer, classifier)" in said(capsys)
+
+
+@pytest.mark.parametrize("number", ["1.1", 1.1, "01.1", " 1.1"])
+def test_a_number_is_understood(capsys, number):
+    hint(number)
+    assert said(capsys).startswith("01.1, hint ")
+
+
+@pytest.mark.parametrize("chapter", [1, "1", "01"])
+def test_a_chapter_is_understood(chapter):
+    assert exercises.questions(chapter) == exercises.questions("01")

@@ -237,6 +237,7 @@ def test_every_model_has_a_card_and_a_recipe():
 def test_the_top_level_holds_nothing_else():
     allowed = [
         "README.md",
+        "CONTRIBUTING.md",
         "LICENSE",
         "Makefile",
         "conftest.py",
@@ -245,6 +246,7 @@ def test_the_top_level_holds_nothing_else():
         "pyproject.toml",
         ".ci",
         ".github",
+        ".gitattributes",
         ".gitignore",
         "notebooks",
         "tests",

@@ -115,6 +115,20 @@ def execute(path: Path) -> tuple[nbformat.NotebookNode, float, float]:
     return notebook, time.monotonic() - start, memory.gb
 
 
+def lost_pictures(path: Path, executed: nbformat.NotebookNode) -> str:
+    """Return which cell shows fewer pictures than are stored in the notebook."""
+
+    def pictures(cell) -> int:
+        return sum("image/png" in output.get("data", {}) for output in cell.outputs)
+
+    stored = nbformat.read(path, as_version=4)
+    then = {c.id: pictures(c) for c in stored.cells if c.cell_type == "code"}
+    for cell in executed.cells:
+        if cell.cell_type == "code" and pictures(cell) < then[cell.id]:
+            return f"cell {cell.id} shows {pictures(cell)} of {then[cell.id]} pictures"
+    return ""
+
+
 def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Drop what differs from run to run or machine to machine; refuse widgets."""
     notebook.metadata = nbformat.from_dict(
@@ -124,7 +138,14 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
                 "language": "python",
                 "name": "python3",
             },
-            "language_info": {"name": "python", "pygments_lexer": "ipython3"},
+            # What nbconvert needs to write a script, without the Python's version.
+            "language_info": {
+                "file_extension": ".py",
+                "mimetype": "text/x-python",
+                "name": "python",
+                "nbconvert_exporter": "python",
+                "pygments_lexer": "ipython3",
+            },
         }
     )
     for count, cell in enumerate(
@@ -159,6 +180,8 @@ def run_all(paths: list[Path], finished) -> bool:
         name = path.relative_to(NOTEBOOKS)
         try:
             notebook, seconds, gb = execute(path)
+            if short := lost_pictures(path, notebook):
+                raise Failure(f"{name}: {short}")
             finished(path, clean(notebook))
         except Failure as failure:
             print(f"FAILED {failure}", file=sys.stderr, flush=True)
@@ -166,8 +189,10 @@ def run_all(paths: list[Path], finished) -> bool:
         print(f"{name}: {seconds:.1f} s, {gb:.2f} GB at most", flush=True)
         return True
 
-    with ThreadPoolExecutor(together) as pool:
-        return all(list(pool.map(one, paths)))
+    pool = ThreadPoolExecutor(together)
+    done = list(pool.map(one, paths))  # Ctrl-C ends the wait, see `main`
+    pool.shutdown()
+    return all(done)
 
 
 def write(notebook: nbformat.NotebookNode, path: Path) -> None:
@@ -223,16 +248,42 @@ def run(paths: list[Path]) -> int:
     return 0
 
 
+def found(name: str) -> Path:
+    """Return a notebook of the series that was named on the command line, from
+    wherever: its path from here, from the repository, or its name alone.
+
+    Raises Failure for one that is not there, or not in notebooks/.
+    """
+    here = [Path(name), NOTEBOOKS.parent / name, NOTEBOOKS / name]
+    there = [path.resolve() for path in here if path.is_file()]
+    if not there:
+        raise Failure(f"No such notebook: {name}")
+    if not there[0].is_relative_to(NOTEBOOKS):
+        raise Failure(
+            f"{name} is not in {NOTEBOOKS.name}/, where the series' helpers and data "
+            "are: copy it there, or run it with `jupyter execute`."
+        )
+    return there[0]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["run", "update"])
-    parser.add_argument("notebooks", nargs="*", type=Path)
-    arguments = parser.parse_args()
-    paths = [path.resolve() for path in arguments.notebooks] or notebooks()
-    if missing := [path.name for path in paths if not path.is_file()]:
-        print(f"No such notebook: {', '.join(missing)}", file=sys.stderr)
+    parser.add_argument("notebooks", nargs="*")
+    asked = parser.parse_args()
+    try:
+        paths = [found(name) for name in asked.notebooks] or notebooks()
+        return {"run": run, "update": update}[asked.what](paths)
+    except Failure as failure:
+        print(failure, file=sys.stderr)
         return 2
-    return {"run": run, "update": update}[arguments.what](paths)
+    except KeyboardInterrupt:
+        # The kernels are in sessions of their own, and hear nothing of Ctrl-C.
+        for child in psutil.Process().children(recursive=True):
+            child.kill()
+        print("Interrupted: nothing half-done was kept. Run it again.", file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(130)  # the threads still wait for their kernels
 
 
 if __name__ == "__main__":

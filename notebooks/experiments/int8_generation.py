@@ -76,9 +76,10 @@ class OneTokenLinear(Int8Linear):
 
 
 def to_int8(model, kind=Int8Linear):
-    """Return a copy of a model with every linear layer in int8, of a kind above."""
+    """Return a copy of a model, on the CPU, with every linear layer in int8, of a kind
+    above."""
     # The table of embeddings shares the last layer's weights, and stays as it is.
-    small = copy.deepcopy(model)
+    small = copy.deepcopy(model).cpu()
     for name, module in list(small.named_modules()):
         if isinstance(module, torch.nn.Linear):
             small.set_submodule(name, kind(module))
@@ -156,11 +157,13 @@ def fast_greedy(model, ids, tokens, compiled=False, room=ROOM):
 
 
 def speed(run, tokens: int, times: int = 2) -> float:
-    """Return tokens a second, the best of some runs."""
+    """Return tokens per second, the best of some runs; `run()` makes `tokens`."""
     seconds = []
     for _ in range(times):
         start = time.perf_counter()
         run()
+        if torch.accelerator.is_available():  # which answers before it has finished
+            torch.accelerator.synchronize()
         seconds.append(time.perf_counter() - start)
     return tokens / min(seconds)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from logging import LogRecord, getLogger
 
@@ -65,6 +66,25 @@ def _unless_untrue(record: LogRecord) -> bool:
     return "'VisionTextDualEncoderModel' is not supported" not in record.getMessage()
 
 
+def _forget_the_users_settings() -> None:
+    """Begin from the defaults of matplotlib, pandas and IPython, so that a page shows
+    what it shows everywhere: a user's own settings change or even lose outputs."""
+    import matplotlib
+
+    matplotlib.rcdefaults()
+    if "pandas" in sys.modules:  # whose settings only a start-up file can have changed
+        sys.modules["pandas"].reset_option("^display")
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    if hasattr(shell, "kernel"):
+        shell.ast_node_interactivity = "last_expr"
+        # Plots go into the page, even where MPLBACKEND names another place for them.
+        shell.run_line_magic("matplotlib", "inline")
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+        set_matplotlib_formats("png")
+
+
 def setup(seed: int = 0) -> None:
     """Begin a notebook: seed the random numbers, quiet the logs, style the plots,
     and say in one line where the models come from and where they compute.
@@ -88,6 +108,7 @@ def setup(seed: int = 0) -> None:
         logging.disable_progress_bar()
     warnings.filterwarnings("ignore", category=FutureWarning)
 
+    _forget_the_users_settings()
     from cycler import cycler
     from matplotlib import rcParams
 

@@ -3,7 +3,8 @@
 An entry is a folder that is built aside, described by a manifest (size and sha256
 of every file) and moved into place in one step, under a lock. Whoever opens it has
 the manifest checked first, so that a damaged or cut file is noticed and built anew
-instead of being read.
+instead of being read. Several users may share one folder: what one wrote the others
+read, and what one may not read is never taken for damaged.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -43,7 +45,10 @@ def sha256(path: Path) -> str:
 
 
 def damage(entry: Path, manifest: Path | None = None) -> str | None:
-    """Return what is wrong with an entry, in words, or None where it is whole."""
+    """Return what is wrong with an entry, in words, or None where it is whole.
+
+    Raises CacheError where a file of it may not be read: that is no damage.
+    """
     try:
         manifest = manifest or entry / MANIFEST
         files = json.loads(manifest.read_text("utf-8"))["files"]
@@ -54,6 +59,13 @@ def damage(entry: Path, manifest: Path | None = None) -> str | None:
                 return f"{name} is not the file that was stored"
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing"
+    except PermissionError as error:
+        raise CacheError(
+            f"The cache folder {cache_folder()} cannot be used: there is no permission "
+            f"to read {error.filename}, which another user wrote. Ask that user for "
+            f"`chmod -R a+rX` on the folder, or set {CACHE_VARIABLE} to a folder of "
+            "your own, and run the cell again."
+        ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"its manifest cannot be read ({type(error).__name__})"
     return None
@@ -76,14 +88,19 @@ def stored(key: str, build: Callable[[Path], None]) -> Path:
     If it fails or is interrupted, nothing of it stays. Raises CacheError where the
     cache cannot be written, and lets the errors of `build` through.
     """
-    entry = cache_folder() / key
+    root = cache_folder()
+    entry = root / key
     if entry.is_dir() and damage(entry) is None:
         return entry
     try:
-        locks, aside = (cache_folder() / name for name in ("locks", "aside"))
+        root.mkdir(parents=True, exist_ok=True)
+        locks, aside = root / "locks", root / "aside"
         for folder in (locks, aside, entry.parent):
-            folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(locks / f"{key.replace('/', '-')}.lock"):
+            if not folder.is_dir():
+                folder.mkdir(exist_ok=True)
+                _share(folder)
+        # Writable by all, so that another user can wait for it too.
+        with FileLock(locks / f"{key.replace('/', '-')}.lock", mode=0o666):
             _build(entry, build, aside)
     except OSError as error:
         raise cache_error(error) from error
@@ -111,10 +128,18 @@ def _build(entry: Path, build: Callable[[Path], None], aside: Path) -> None:
     try:
         build(work)
         (work / MANIFEST).write_text(described(work), "utf-8")
-        work.chmod(0o755)
+        for path in [work, *work.rglob("*")]:
+            _share(path)
         work.rename(entry)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _share(path: Path) -> None:
+    """Let others read a file or folder of the cache, and write where they may write
+    into the cache folder itself."""
+    mode = stat.S_IMODE(cache_folder().stat().st_mode) | 0o755
+    path.chmod(mode if path.is_dir() else mode & 0o666)
 
 
 def cache_error(error: OSError) -> CacheError:

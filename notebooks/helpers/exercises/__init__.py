@@ -8,8 +8,12 @@ holds the questions. No network, no widget: everything works on a static page to
 from __future__ import annotations
 
 import importlib
+import inspect
+import signal
+import threading
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -17,6 +21,7 @@ from pathlib import Path
 from ..errors import HelperError
 
 HERE = Path(__file__).resolve().parent
+SECONDS = 120  # that an answer may take
 
 
 class Wrong(Exception):
@@ -45,33 +50,71 @@ def exercise(number: str, *hints: str) -> Callable:
     return register
 
 
-def _find(number: str) -> Exercise:
-    """Return an exercise, loading its chapter; HelperError for an unknown one."""
-    chapter = number.split(".")[0] if isinstance(number, str) else ""
-    if (HERE / f"chapter_{chapter}.py").exists():
-        importlib.import_module(f"{__name__}.chapter_{chapter}")
-    if number not in EXERCISES:
-        known = ", ".join(sorted(EXERCISES)) or "none in this chapter"
+def _two_digits(chapter: object) -> str:
+    """Return a chapter as the series writes it: 1, "1" and "01" are "01"."""
+    return str(chapter).strip().zfill(2)
+
+
+def _find(number: object) -> tuple[str, Exercise]:
+    """Return an exercise's number as the page writes it, and the exercise, loading
+    its chapter; HelperError for an unknown one."""
+    chapter, dot, rest = str(number).partition(".")
+    proper = _two_digits(chapter) + dot + rest
+    if (HERE / f"chapter_{_two_digits(chapter)}.py").exists():
+        importlib.import_module(f"{__name__}.chapter_{_two_digits(chapter)}")
+    if proper not in EXERCISES:
+        here = [name for name in EXERCISES if name.startswith(_two_digits(chapter))]
+        known = ", ".join(sorted(here)) or "01.1 and so on, a chapter and a number"
         raise HelperError(f"There is no exercise {number!r}. There are: {known}.")
-    return EXERCISES[number]
+    return proper, EXERCISES[proper]
+
+
+@contextmanager
+def _time_limit(seconds: int) -> Iterator[None]:
+    """Raise TimeoutError in an answer that does not end. Only where Python has an
+    alarm clock, which is not on Windows and not outside the main thread."""
+    main = threading.current_thread() is threading.main_thread()
+    if not (main and hasattr(signal, "setitimer")):
+        yield
+        return
+
+    def ring(*_) -> None:
+        raise TimeoutError(f"no end after {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def check(number: str, answer: object = ..., *given: object) -> None:
     """Print whether an answer is right, wrong (with a pointer) or still missing.
 
     `answer` is what the exercise asks for, `...` while it is unanswered; `given` is
-    what the checker needs besides, such as a pipeline. An answer that raises is a
-    wrong answer: nothing is raised here but HelperError for an unknown exercise.
+    what the checker needs besides, such as a pipeline. Whatever the answer does
+    (raise, exit, never end), it is a wrong answer: nothing is raised here but
+    HelperError for an unknown exercise, and what a reader's Ctrl-C raises.
     """
-    checker = _find(number).checker
+    number, found = _find(number)
     if answer is ... or answer is None:
         print(f"{number}: not answered yet. hint({number!r}) helps.")
         return
+    wanted = list(inspect.signature(found.checker).parameters)
+    if 1 + len(given) != len(wanted):
+        how = ", ".join([f"{number!r}", "answer", *wanted[1:]])
+        print(f"{number}: not yet. Call it as the page does: check({how}).")
+        return
     try:
-        checker(answer, *given)
+        with _time_limit(SECONDS):
+            found.checker(answer, *given)
     except Wrong as wrong:
         print(f"{number}: not yet. {wrong}")
-    except Exception as error:  # noqa: BLE001 (whatever the reader wrote)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 (whatever the reader wrote)
         said = (str(error).splitlines() or [""])[0]
         print(f"{number}: not yet. It stopped with {type(error).__name__}: {said}")
     else:
@@ -80,7 +123,7 @@ def check(number: str, answer: object = ..., *given: object) -> None:
 
 def hint(number: str) -> None:
     """Print the next hint of an exercise; after the last, the first again."""
-    found = _find(number)
+    number, found = _find(number)
     place = found.hints_given % len(found.hints)
     found.hints_given += 1
     print(f"{number}, hint {place + 1} of {len(found.hints)}: {found.hints[place]}")
@@ -88,9 +131,14 @@ def hint(number: str) -> None:
 
 def questions(chapter: str) -> list[dict]:
     """Return a chapter's questions: `ask`, and `options` of `text`, `right`, `why`."""
-    path = HERE / f"quiz_{chapter}.toml"
+    path = HERE / f"quiz_{_two_digits(chapter)}.toml"
     if not path.exists():
-        raise HelperError(f"There is no quiz for chapter {chapter!r}.")
+        there = ", ".join(
+            sorted(p.stem.removeprefix("quiz_") for p in HERE.glob("quiz_*"))
+        )
+        raise HelperError(
+            f"There is no quiz for chapter {chapter!r}. There are: {there}."
+        )
     return tomllib.loads(path.read_text("utf-8"))["question"]
 
 
