@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from recipes.marian_en_fr_ui import corpus, score, train
+from recipes.marian_en_fr_ui import corpus, score
+from recipes.marian_en_fr_ui.model import SmoothedLoss
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks/models/marian-en-fr-ui"
 
@@ -131,7 +132,6 @@ def test_every_package_has_its_licence_on_the_card():
 
 
 def test_the_fast_loss_is_torchs_own():
-    SmoothedLoss = train.SmoothedLoss
     torch.manual_seed(0)
     states, matrix = torch.randn(150, 32), torch.randn(100, 32)
     target = torch.randint(0, 100, (150,))

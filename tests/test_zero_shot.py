@@ -154,7 +154,11 @@ def test_two_hundred_labels(classifier):
     assert best(answer) == "football"
 
 
-def test_a_missing_data_set_is_said():
+def test_a_missing_data_set_is_said(tmp_path):
     """What is measured without one is in test_models.py."""
-    with pytest.raises(FileNotFoundError, match="data set clinc150 .* is not in"):
-        score.measure(quick=False, data=MODELS)
+    with pytest.raises(FileNotFoundError) as caught:
+        score.measure(quick=False, data=tmp_path)
+    for name in ("ag_news", "sst2", "clinc150"):
+        assert f"The data set {name} " in str(caught.value)
+    assert "accuracy on 120 topics of our own" in caught.value.found
+    assert not set(caught.value.found) & set(score.ELSEWHERE)

@@ -92,7 +92,8 @@ def one(name: str, quick: bool, data: Path | None) -> dict:
         report["found"] = measure(name, quick, data)
     except FileNotFoundError as error:
         report["skipped"] = str(error)
-        report["found"] = measure(name, True, data)
+        found = getattr(error, "found", None) or measure(name, True, data)
+        report["found"] = found
     return report | {"peak": peak()}
 
 

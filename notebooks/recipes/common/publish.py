@@ -6,6 +6,7 @@ as it was.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -48,3 +49,12 @@ def write_model(folder: Path, tensors: dict[str, torch.Tensor], *parts: Any) -> 
         if hasattr(part, "name_or_path") and hasattr(part, "to_json_string"):
             part.name_or_path = ""
         part.save_pretrained(folder)
+
+
+def copy_files(source: Path, folder: Path) -> None:
+    """Copy all files of a folder that `save_pretrained` wrote into another one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted(source.iterdir()):
+        aside = folder / f"{path.name}.part"
+        shutil.copyfile(path, aside)
+        aside.replace(folder / path.name)

@@ -9,6 +9,7 @@ what joins them, so that a recipe has only settings, data and a loss:
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -146,7 +147,7 @@ class Trainer:
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         schedule: Any,
-        steps: int,
+        steps: float,
         path: Path | None = None,
         *,
         master: MasterWeights | None = None,
@@ -156,14 +157,17 @@ class Trainer:
         every: int = 250,
         log: int = 50,
         smoothing: float = 0.02,
+        seconds: float = math.inf,
     ) -> None:
         """`path` is the checkpoint's file, written `every` so many steps at least;
         None keeps none. `clip` bounds the norm of the gradients, `log` is the number
-        of steps between two lines, `smoothing` what a new loss adds to their mean."""
+        of steps between two lines, `smoothing` what a new loss adds to their mean.
+        After `seconds` of steps the training ends, however many `steps` are left."""
         self.model, self.optimizer, self.schedule = model, optimizer, schedule
         self.steps, self.every, self.log, self.clip = steps, every, log, clip
         self.master, self.average, self.average_every = master, average, average_every
-        self.smoothing, self.step, self.means = smoothing, 0, {}
+        self.smoothing, self.seconds = smoothing, seconds
+        self.step, self.rounds, self.spent, self.means = 0, 0, 0.0, {}
         self.name = path.stem if path else type(model).__name__
         self.checkpoint = path and Checkpoint(
             path,
@@ -183,33 +187,46 @@ class Trainer:
         """Take steps until there are `steps`.
 
         `draw(step)` returns the next batches, one or many; at a given step and given
-        random states always the same. `loss_of(batch)` returns the losses by name;
-        "loss" is what is minimised, or else their sum. `report(step)` is called before
-        each checkpoint, or after each `draw` where none is kept.
+        random states always the same. How often it was called is in `rounds`.
+        `loss_of(batch)` returns the losses by name; "loss" is what is minimised, or
+        else their sum. `report(step)` is called before each checkpoint, or after each
+        `draw` where none is kept.
         """
         where = self.checkpoint.resume() if self.checkpoint else {}
-        self.step, self.means = where.get("step", 0), where.get("means", {})
-        saved, start = self.step, time.time()
-        while self.step < self.steps:
+        self.step, self.rounds = where.get("step", 0), where.get("rounds", 0)
+        self.spent, self.means = where.get("spent", 0.0), where.get("means", {})
+        saved = self.step
+        while not self.ended():
             for batch in draw(self.step):
+                begun = time.monotonic()
                 self._take(loss_of(batch))
-                if self.step % self.log == 0 or self.step == self.steps:
-                    seconds = f"{time.time() - start:.0f} s"
-                    print(
-                        f"{self.name} {self.step}: {self.said()}, {seconds}", flush=True
-                    )
-                if self.step == self.steps:
+                self.spent += time.monotonic() - begun
+                self.schedule.step()
+                if self.step % self.log == 0 or self.ended():
+                    print(self.said(), flush=True)
+                if self.ended():
                     break
-            due = self.step - saved >= self.every or self.step == self.steps
+            self.rounds += 1
+            due = self.step - saved >= self.every or self.ended()
             if report and (due or not self.checkpoint):
                 report(self.step)
             if self.checkpoint and due:
-                self.checkpoint.save(step=self.step, means=self.means)
+                self.checkpoint.save(
+                    step=self.step,
+                    rounds=self.rounds,
+                    spent=self.spent,
+                    means=self.means,
+                )
                 saved = self.step
 
+    def ended(self) -> bool:
+        """Return whether all steps were taken or the time is over."""
+        return self.step >= self.steps or self.spent >= self.seconds
+
     def said(self) -> str:
-        """Return the means of the losses in words."""
-        return " ".join(f"{name} {value:.4f}" for name, value in self.means.items())
+        """Return a line for the log: the step, the means of the losses, the time."""
+        means = " ".join(f"{name} {value:.4f}" for name, value in self.means.items())
+        return f"{self.name} {self.step}: {means}, {self.spent:.0f} s"
 
     def _take(self, losses: dict[str, torch.Tensor]) -> None:
         """Take one step."""
@@ -222,7 +239,6 @@ class Trainer:
         if self.clip is not None:
             nn.utils.clip_grad_norm_(weights, self.clip)
         self.optimizer.step()
-        self.schedule.step()
         if self.master:
             self.master.give_back()
         self.step += 1

@@ -32,6 +32,11 @@ MANIFEST = "prepared.json"  # sha256 of each file of a set that came from the Hu
 class MissingData(FileNotFoundError):
     """A data set that is not at hand: which, where it was looked for, what to do."""
 
+    def __init__(self, message: str, found: dict[str, float] | None = None) -> None:
+        """`found` are scores that could be measured without the set."""
+        super().__init__(message)
+        self.found = found or {}
+
 
 class WrongData(ValueError):
     """A file that is another one than the recipe was made with."""

@@ -1,4 +1,4 @@
-"""Measure marian-en-fr-ui: `python score.py`, or `python score.py --quick`.
+"""What the card of marian-en-fr-ui says, measured again.
 
 The test is the French of two whole packages that no training pair comes from. What
 training has as well, whatever its case and punctuation, is taken out of it.
@@ -6,7 +6,6 @@ training has as well, whatever its case and punctuation, is taken out of it.
 
 from __future__ import annotations
 
-import argparse
 import csv
 from pathlib import Path
 
@@ -15,12 +14,11 @@ from sacrebleu.metrics import CHRF
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from helpers.catalogue import MODELS
-
-HERE = Path(__file__).resolve().parent
-PUBLISHED = MODELS / "marian-en-fr-ui"
-
 from helpers.store import cache_folder
-from recipes.marian_en_fr_ui.corpus import SEEN, digest, load, placeholders
+from recipes.datasets import prepare
+from recipes.marian_en_fr_ui.corpus import HERE, SEEN, digest, load, placeholders
+
+PUBLISHED = MODELS / "marian-en-fr-ui"
 
 # What a reader of the interface must understand; the first is what the card names.
 REQUIRED = {
@@ -37,12 +35,13 @@ REQUIRED = {
 class Translator:
     """The model as a function of many texts, shortest first, in batches."""
 
-    def __init__(self) -> None:
-        self.tokenizer = AutoTokenizer.from_pretrained(PUBLISHED)
-        self.model = AutoModelForSeq2SeqLM.from_pretrained(PUBLISHED).eval()
+    def __init__(self, folder: Path = PUBLISHED) -> None:
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.model = AutoModelForSeq2SeqLM.from_pretrained(folder).eval()
 
     @torch.no_grad()
     def __call__(self, texts: list[str], batch: int = 32) -> list[str]:
+        """Return the translations of texts, in their order."""
         answers = [""] * len(texts)
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         for start in range(0, len(order), batch):
@@ -60,11 +59,11 @@ class Translator:
         return answers
 
 
-def test_set(folder: Path) -> dict[str, str]:
+def test_set(archives: Path) -> dict[str, str]:
     """Return {English: French} of the two test packages, without what was seen."""
     seen = set(SEEN.read_text("ascii").split())
     pairs = {}
-    for of_package in load("test", folder).values():
+    for of_package in load("test", archives).values():
         for english, french in of_package:
             if digest(english) not in seen:
                 pairs.setdefault(english, french)
@@ -72,19 +71,16 @@ def test_set(folder: Path) -> dict[str, str]:
 
 
 def chrf(answers: list[str], references: list[str]) -> float:
+    """Return chrF (Popović, 2015), from 0 to 100."""
     return CHRF().corpus_score(answers, [references]).score
 
 
 def measure(quick: bool, data: Path | None = None) -> dict[str, float]:
     """Return the measures by name, higher is better: chrF from 0 to 100, shares from
-    0 to 1. The test packages lie in `data`/packages or are fetched into the cache.
+    0 to 1. The two test packages lie in `data`/archives or are fetched into the cache.
 
     Raises FileNotFoundError where they cannot be had.
     """
-    if data is None or not (data / "packages").is_dir():
-        packages = cache_folder() / "wheels"
-    else:
-        packages = data / "packages"
     translate = Translator()
     answers = translate(list(REQUIRED))
     right = [a in good for a, good in zip(answers, REQUIRED.values(), strict=True)]
@@ -99,7 +95,8 @@ def measure(quick: bool, data: Path | None = None) -> dict[str, float]:
     }
     if quick:
         return scores
-    pairs = test_set(packages)
+    archives = (data or Path()) / prepare.ARCHIVES
+    pairs = test_set(archives if archives.is_dir() else cache_folder() / "wheels")
     answers = dict(zip(pairs, translate(list(pairs)), strict=True))
     kept = [
         placeholders(text) == placeholders(answers[text])
@@ -112,12 +109,3 @@ def measure(quick: bool, data: Path | None = None) -> dict[str, float]:
         ),
         "placeholders kept, on the same packages": sum(kept) / len(kept),
     } | scores
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true", help="nothing is downloaded")
-    parser.add_argument("--data", type=Path, help="folder with packages/")
-    arguments = parser.parse_args()
-    for name, value in measure(arguments.quick, arguments.data).items():
-        print(f"{name}: {value:.3f}")

@@ -1,4 +1,4 @@
-"""The speech that vits-espeak learns from: texts, spoken by espeak-ng, letter by letter.
+"""The speech that vits-espeak learns from: texts spoken by espeak-ng, and their times.
 
 `make(data, work)` writes waves, log-mel spectrograms and, for each line, its letters,
 how long each lasts and which phonemes it stands for; `SpokenLines(work)` reads them.
