@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from recipes.datasets.prepare import MissingData, ready
+from recipes.datasets.prepare import MissingData, ready, source, stem
 
 SMALL, LARGE = 64, 128  # pixels
 GROUPS = {
@@ -38,21 +38,10 @@ GROUPS = {
     6: "activities",
     7: "objects",
 }
-NAMES = "emojibase-data-17.0.0"  # its folder in DATA/emoji; from Unicode's CLDR
-# The styles and their folders.
-PACKAGES = {
-    "noto": "iconify-json-noto-1.2.9",
-    "noto-v1": "iconify-json-noto-v1-1.2.5",
-    "fxemoji": "iconify-json-fxemoji-1.2.2",
-    "fluent-emoji": "iconify-json-fluent-emoji-1.2.7",
-    "fluent-emoji-flat": "iconify-json-fluent-emoji-flat-1.2.6",
-    "fluent-emoji-3d": "lobehub-fluent-emoji-3d-1.1.0",
-    "emojione": "iconify-json-emojione-1.2.3",
-    "emojione-v1": "iconify-json-emojione-v1-1.2.3",
-    "openmoji": "iconify-json-openmoji-1.2.29",
-    "twemoji": "iconify-json-twemoji-1.2.5",
-    "streamline": "iconify-json-streamline-emojis-1.2.4",
-}
+ROWS = source("emoji")["packages"]
+# The folders in DATA/emoji: of the names (Unicode's CLDR) and of each style.
+(NAMES,) = [stem(row) for row in ROWS if "style" not in row]
+PACKAGES = {row["style"]: stem(row) for row in ROWS if "style" in row}
 TEST_STYLE = "twemoji"
 VALIDATION_STYLE = "streamline"
 TRAINING_STYLES = [s for s in PACKAGES if s not in (TEST_STYLE, VALIDATION_STYLE)]
