@@ -1,11 +1,14 @@
 """Proves that recipes get the data they name or one clear error, and that a training
 that was interrupted ends with the weights of one that was not."""
 
+import ast
+import importlib
 import io
 import random
 import tarfile
 import tomllib
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +16,8 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import get_linear_schedule_with_warmup
 
+import recipes
+from helpers.catalogue import catalogue
 from helpers.store import sha256
 from recipes.common import publish, training
 from recipes.datasets import prepare, sst2
@@ -212,6 +217,26 @@ def test_no_phrase_of_a_held_out_sentence_is_trained_on():
 def test_writing_is_undone():
     tokenized = "it 's `` fun '' , is n't it ? -lrb- yes -rrb-"
     assert sst2.detokenized(tokenized) == "it's \"fun\", isn't it? (yes)"
+
+
+# --- the code of the recipes -------------------------------------------------------
+
+
+def test_a_recipe_can_be_read_in_one_go():
+    for path in sorted(Path(recipes.__file__).parent.rglob("*.py")):
+        text = path.read_text("utf-8")
+        assert len(text.splitlines()) <= 350, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                assert node.end_lineno - node.lineno < 60, f"{path}: {node.name}"
+
+
+@pytest.mark.parametrize("name", catalogue()["embedded"])
+def test_a_recipe_says_what_it_needs(name):
+    recipe = importlib.import_module(recipes.module_of(name))
+    assert len(recipe.__doc__) > 20
+    for needed in recipe.NEEDS:
+        assert prepare.source(needed)
 
 
 # --- trainings --------------------------------------------------------------------

@@ -1,0 +1,3 @@
+"""all-MiniLM-L6-v2: a base as it is."""
+
+NEEDS = ()

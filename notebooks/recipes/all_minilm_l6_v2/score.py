@@ -13,7 +13,7 @@ from helpers.models import embedded
 
 def measure(quick: bool, data: Path | None = None) -> dict[str, float]:
     """Return how near two sentences are that mean the same, and how far two others,
-    by the mean of the output vectors."""
+    by the mean of the output vectors. That is quick, and needs no data."""
     extract = pipeline(
         "feature-extraction", model=str(embedded("all-MiniLM-L6-v2")), framework="pt"
     )

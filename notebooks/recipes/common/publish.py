@@ -22,6 +22,13 @@ def learned(model: nn.Module) -> dict[str, torch.Tensor]:
     return {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
 
 
+def config_of(model: nn.Module) -> Any:
+    """Return a model's configuration, which names its class (a base's configuration
+    names the base's)."""
+    model.config.architectures = [type(model).__name__]
+    return model.config
+
+
 def halved(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return the tensors with floats in float16, laid out in one piece."""
     return {

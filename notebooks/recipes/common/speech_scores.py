@@ -9,27 +9,18 @@ from transformers import pipeline
 from transformers.models.whisper.english_normalizer import BasicTextNormalizer
 
 from helpers.models import embedded
+from recipes.common.digits import DIGITS
 
 RATE = 16_000
-NUMBERS = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-]
+NUMBERS = [*DIGITS, "ten", "eleven", "twelve"]
 
 
 def normalise(text: str) -> str:
-    """Return small letters without marks, small numbers as words: "10" is "ten"."""
+    """Return small letters without marks, small numbers as words: "10" is "ten".
+
+    The library's EnglishTextNormalizer makes one number of several words ("ten two" is
+    102), so its words are not those that the cards count.
+    """
     words = BasicTextNormalizer()(text).split()
     return " ".join(
         NUMBERS[int(word)] if word.isdigit() and int(word) < len(NUMBERS) else word

@@ -34,8 +34,10 @@ def load(data: Path, *, exact: bool = False) -> list[Pair]:
     return pairs
 
 
-def split(pairs: list[Pair], held_out: int = HELD_OUT) -> tuple[list[Pair], list[Pair]]:
-    """Return the pairs to train on, and whole sentences that are held out.
+def split(
+    pairs: list[Pair], held_out: int | None = None
+) -> tuple[list[Pair], list[Pair]]:
+    """Return the pairs to train on, and HELD_OUT whole sentences that are held out.
 
     SST-2 lists a sentence's phrases beside it, so a random split would leak: no phrase
     that is a part of a held-out sentence is trained on. Which sentences are drawn
@@ -45,7 +47,7 @@ def split(pairs: list[Pair], held_out: int = HELD_OUT) -> tuple[list[Pair], list
     candidates = [p for p in pairs if p[0].endswith(ENDS) and len(p[0].split()) > 5]
     everything = "\n".join(sorted({text for text, _ in pairs}))
     whole = [p for p in candidates if everything.count(p[0]) == 1]
-    kept = random.Random(SEED).sample(whole, held_out)
+    kept = random.Random(SEED).sample(whole, held_out or HELD_OUT)
     texts = "\n".join(f" {text} " for text, _ in kept)
     return [p for p in pairs if f" {p[0]} " not in texts], kept
 

@@ -26,7 +26,13 @@ from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import set_seed
 
-from recipes.common.publish import halved, learned, write_model, write_tensors
+from recipes.common.publish import (
+    config_of,
+    halved,
+    learned,
+    write_model,
+    write_tensors,
+)
 from recipes.common.training import Trainer
 from recipes.common.vectors import SentenceEncoder
 from recipes.minilm_nli import distil
@@ -135,7 +141,7 @@ def train(data: Path, work: Path) -> None:
 def publish(work: Path, folder: Path) -> None:
     """Write what has learned, in float16, which moves no score, and the config."""
     tensors = load_file(work / "second.safetensors")
-    write_model(folder, tensors, new_model().config)
+    write_model(folder, tensors, config_of(new_model()))
 
 
 # Result: 950 steps in about 25 minutes of one core, after half an hour for the written

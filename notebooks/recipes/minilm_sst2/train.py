@@ -28,7 +28,13 @@ from transformers import (
 
 from helpers.bases import base
 from recipes.common import precision
-from recipes.common.publish import halved, learned, write_model, write_tensors
+from recipes.common.publish import (
+    config_of,
+    halved,
+    learned,
+    write_model,
+    write_tensors,
+)
 from recipes.common.training import MasterWeights, Trainer, by_length
 from recipes.datasets import intents, sst2
 
@@ -249,14 +255,10 @@ def train(data: Path, work: Path) -> None:
 def publish(work: Path, folder: Path) -> None:
     """Write what has learned, in float16, which moves no score, and the config."""
     tensors = load_file(work / "student.safetensors")
-    write_model(folder, tensors, new_student().config)
+    write_model(folder, tensors, config_of(new_student()))
 
 
-# Time on two cores: teacher 25 min, its answers 9 min, student 10 min. The log's end:
-#
-#   teacher: 0.9178 of the held-out sentences
-#   epoch 1: 0.8989 of the held-out sentences
-#   epoch 2: 0.9022 of the held-out sentences
-#   epoch 3: 0.9133 of the held-out sentences
-#   held-out sentences, written as in the data set: 0.9133
-#   held-out sentences, written as people type: 0.9144
+# Time on two cores: teacher 25 min, its answers 9 min, student 10 min. Right of the
+# held-out sentences: the teacher 0.9178; the student after each epoch 0.8989, 0.9022
+# and 0.9133; at last, in float16, 0.9133 written as in the data set, 0.9144 as people
+# type.

@@ -3,16 +3,16 @@
 Ten texts of summaries.toml, each with a summary written for this project. For every
 prompt: how near the answers are to those summaries (chrF, Popović, 2015, from 0 to
 100), how long they are beside the text, and the share of their words that the text
-does not have, which is where invention shows. `python prompts.py` prints the card's
-table. The ten texts are answered side by side.
+does not have, which is where invention shows. The ten texts are answered side by side.
+
+`python -m recipes.smollm2_135m_instruct.prompts` in notebooks/ prints the card's table.
 """
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
-
-HERE = Path(__file__).resolve().parent
 
 from sacrebleu import sentence_chrf
 from transformers import AutoModelForCausalLM, AutoTokenizer, logging
@@ -39,43 +39,50 @@ SETTINGS = {
 
 
 def words(text: str) -> list[str]:
+    """Return a text's words in small letters, without marks."""
     return "".join(c if c.isalnum() else " " for c in text.lower()).split()
 
 
+def answers(tokenizer, model, prompt: str, texts: list[str]) -> Iterator[tuple]:
+    """Yield (setting, the model's summaries) of texts put into a prompt."""
+    inputs = tokenizer.apply_chat_template(
+        [[{"role": "user", "content": prompt.format(text=text)}] for text in texts],
+        add_generation_prompt=True,
+        padding=True,
+        return_tensors="pt",
+        return_dict=True,
+    )
+    for setting, options in SETTINGS.items():
+        ids = model.generate(**inputs, max_new_tokens=80, do_sample=False, **options)
+        new = ids[:, inputs["input_ids"].shape[1] :]
+        yield setting, tokenizer.batch_decode(new, skip_special_tokens=True)
+
+
+def judged(rows: list[dict], summaries: list[str]) -> tuple[float, float, float]:
+    """Return chrF, the length beside the text's, and the share of new words."""
+    near = size = new = 0.0
+    for row, made in zip(rows, summaries, strict=True):
+        known, said = set(words(row["text"])), words(made)
+        near += sentence_chrf(made, [row["summary"]]).score / len(rows)
+        size += len(said) / len(words(row["text"])) / len(rows)
+        strange = [word for word in said if word not in known]
+        new += len(strange) / max(1, len(said)) / len(rows)
+    return near, size, new
+
+
 def main() -> None:
+    """Print the table of all prompts and settings."""
     logging.set_verbosity_error()
     rows = tomllib.loads((HERE / "summaries.toml").read_text("utf-8"))["texts"]
+    texts = [row["text"] for row in rows]
     folder = embedded("SmolLM2-135M-Instruct")
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
     model = AutoModelForCausalLM.from_pretrained(folder)
     print("| prompt | settings | chrF | length | words not in the text |")
     print("|---|---|---|---|---|")
     for name, prompt in PROMPTS.items():
-        chats = [
-            [{"role": "user", "content": prompt.format(text=row["text"])}]
-            for row in rows
-        ]
-        inputs = tokenizer.apply_chat_template(
-            chats,
-            add_generation_prompt=True,
-            padding=True,
-            return_tensors="pt",
-            return_dict=True,
-        )
-        for setting, options in SETTINGS.items():
-            ids = model.generate(
-                **inputs, max_new_tokens=80, do_sample=False, **options
-            )
-            answers = tokenizer.batch_decode(
-                ids[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
-            )
-            near = size = new = 0.0
-            for row, made in zip(rows, answers, strict=True):
-                known = set(words(row["text"]))
-                near += sentence_chrf(made, [row["summary"]]).score / len(rows)
-                size += len(words(made)) / len(words(row["text"])) / len(rows)
-                strange = [word for word in words(made) if word not in known]
-                new += len(strange) / max(1, len(words(made))) / len(rows)
+        for setting, made in answers(tokenizer, model, prompt, texts):
+            near, size, new = judged(rows, made)
             cells = f"{near:.1f} | {size:.0%} | {new:.0%}"
             print(f"| {name} | {setting} | {cells} |", flush=True)
 

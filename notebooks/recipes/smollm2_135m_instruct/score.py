@@ -14,7 +14,7 @@ QUICK = "tokens a second of one core's time"
 
 
 def measure(quick: bool, data: Path | None = None) -> dict[str, float]:
-    """Return the tokens a second of the library's pipeline, with its own settings.
+    """Return the tokens per second of the library's pipeline, with its own settings.
 
     The quick part counts the processor's seconds in one thread, not the clock's, so
     that it comes out much alike while other programs run. What the card says of it
@@ -35,7 +35,7 @@ def measure(quick: bool, data: Path | None = None) -> dict[str, float]:
 
 
 def fastest(generate, count: int, clock) -> float:
-    """Return tokens a second by a clock, the best of three texts."""
+    """Return tokens per second by a clock, the best of three texts."""
     options = {"max_new_tokens": count, "min_new_tokens": count, "do_sample": False}
     times = []
     for _ in range(3):
