@@ -114,7 +114,7 @@ def table(path):
 
 
 def test_the_transfer_table_is_whole():
-    rows = table(transfer.HERE / "transfer.csv")
+    rows = table(transfer.STORE)
     there = [(r["method"], int(r["examples"]), int(r["seed"])) for r in rows]
     for method in transfer.METHODS:
         for size in transfer.SIZES:
@@ -129,14 +129,14 @@ def test_the_transfer_table_is_whole():
 @pytest.mark.parametrize("method", ["TF-IDF", "frozen"])
 def test_points_without_training_come_out_as_stored(method):
     chosen = model_for("feature-extraction")
-    for row in table(transfer.HERE / "transfer.csv"):
+    for row in table(transfer.STORE):
         if row["method"] == method and row["examples"] == "64":
             again = transfer.one_run(method, 64, int(row["seed"]), chosen)
             assert abs(again["accuracy"] - float(row["accuracy"])) < 0.02
 
 
 def test_the_scaling_table_is_whole():
-    rows = table(pretrain.HERE / "scaling.csv")
+    rows = table(pretrain.STORE)
     runs = {(r["width"], r["characters"]) for r in rows}
     assert len(runs) == 9
     assert len(rows) == 36

@@ -30,6 +30,7 @@ FIELDS = {
     "minutes",
     "licence",
     "scores",
+    "quick_scores",
 }
 
 

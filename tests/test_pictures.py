@@ -73,7 +73,7 @@ def test_no_labels_is_one_error(choose, elephant, record_fault):
 
 
 def test_the_things_in_the_data_are_told(classify, choose):
-    """Of twelve drawings by a hand that no model saw, at least ten each."""
+    """Of twelve drawings in a style that no model saw, at least ten each."""
     names = [
         path.stem for path in PICTURES.glob("*.png") if "elephant-" not in path.stem
     ]
@@ -121,7 +121,7 @@ def test_a_picture_lies_where_its_name_lies(classify, choose):
 
 
 def test_a_vector_stands_for_what_is_seen(embed):
-    """Two hands' elephants are nearer to each other than to a pizza."""
+    """Elephants in two styles are nearer to each other than to a pizza."""
     vector = {
         path.stem: np.array(embed(str(path), pool=True)[0])
         for path in PICTURES.glob("*.png")
@@ -132,8 +132,8 @@ def test_a_vector_stands_for_what_is_seen(embed):
         return one @ other / np.linalg.norm(one) / np.linalg.norm(other)
 
     assert len(vector["pizza"]) == 320
-    for hand in ("elephant-noto", "elephant-fluent-emoji-flat", "elephant-streamline"):
-        assert near("elephant", hand) > near("elephant", "pizza"), hand
+    for style in ("elephant-noto", "elephant-fluent-emoji-flat", "elephant-streamline"):
+        assert near("elephant", style) > near("elephant", "pizza"), style
 
 
 def test_a_picture_takes_a_twentieth_of_a_second(classify, embed, elephant):

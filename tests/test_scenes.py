@@ -22,7 +22,9 @@ BAD_ENOUGH = 3.0  # how much slower than the limits a busy machine may be
 
 @pytest.fixture(scope="module")
 def made():
-    return [scenes.compose(seed, scenes.sheet(), (1, 3)) for seed in range(SCENES)]
+    return [
+        scenes.compose(seed, scenes.unseen_drawings(), (1, 3)) for seed in range(SCENES)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +51,10 @@ def chat(picture, question):
 
 
 def test_a_seed_gives_the_same_scene_at_any_size():
-    small = scenes.compose(3, scenes.sheet())
+    small = scenes.compose(3, scenes.unseen_drawings())
     again, large = (
-        scenes.compose(3, scenes.sheet(), size=size) for size in (scenes.SIZE, 320)
+        scenes.compose(3, scenes.unseen_drawings(), size=size)
+        for size in (scenes.SIZE, 320)
     )
     assert small.picture.tobytes() == again.picture.tobytes()
     assert [t.name for t in small.things] == [t.name for t in large.things]
@@ -61,9 +64,9 @@ def test_a_seed_gives_the_same_scene_at_any_size():
 
 def test_a_scene_holds_what_it_says():
     for seed in range(50):
-        scene = scenes.compose(seed, scenes.sheet())
+        scene = scenes.compose(seed, scenes.unseen_drawings())
         assert 2 <= len(scene.things) <= 6
-        empty = scenes.compose(seed, scenes.sheet(), (0, 0))
+        empty = scenes.compose(seed, scenes.unseen_drawings(), (0, 0))
         assert not empty.things
         for thing in scene.things:
             left, top, right, bottom = thing.box
@@ -72,9 +75,9 @@ def test_a_scene_holds_what_it_says():
 
 
 def test_the_test_asks_in_other_words_than_the_training():
-    for kind, wordings in questions.TEST.items():
+    for kind, wordings in questions.TEST_WORDINGS.items():
         if kind != "describe":
-            assert not set(wordings) & set(questions.TRAIN[kind])
+            assert not set(wordings) & set(questions.TRAINING_WORDINGS[kind])
 
 
 def test_right_answers_are_told_from_wrong_ones(made):

@@ -13,7 +13,6 @@ processor's, of all threads together: a busy machine does not change them much.
 
 from __future__ import annotations
 
-import csv
 import json
 import tempfile
 import time
@@ -24,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 from lancedb.index import HnswSq, IvfFlat
 
+from experiments.tables import write_table
 from helpers.catalogue import NOTEBOOKS
 
 STORE = Path(__file__).with_suffix(".csv")
@@ -62,17 +62,23 @@ def smaller(vectors: np.ndarray) -> np.ndarray:
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
+    """Return vectors (n, numbers), each divided by its length."""
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def around(real: np.ndarray, count: int, rng) -> np.ndarray:
+def around(real: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """Return `count` vectors around the real ones (count, numbers)."""
     noise = rng.standard_normal((count, real.shape[1])).astype("float32")
     return unit(real[rng.integers(len(real), size=count)] + NOISE * unit(noise))
 
 
-def ask(table, queries: np.ndarray, **settings) -> tuple[list[set], float]:
-    """Return the ten nearest ids of each query, and milliseconds a query."""
+def ask(
+    table: lancedb.table.Table, queries: np.ndarray, **settings: int
+) -> tuple[list[set], float]:
+    """Return the ten nearest ids of each query, and milliseconds per query.
+
+    `settings` are calls of the search: nprobes=8, say.
+    """
     found = []
     for warm in (True, False):
         start = time.process_time()
@@ -122,6 +128,7 @@ def measure(size: int, real: np.ndarray) -> list[dict]:
 
 
 def main() -> None:
+    """Measure each size and write the table after each."""
     real = real_vectors()
     rows = []
     for size in SIZES:
@@ -130,10 +137,7 @@ def main() -> None:
             for column in ("build_s", "ms", "recall"):
                 row[column] = round(float(row[column]), 3)
             print(*row.values(), flush=True)
-        with STORE.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_table(STORE, rows)
 
 
 if __name__ == "__main__":

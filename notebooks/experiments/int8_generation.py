@@ -8,29 +8,38 @@ Three steps, each on top of the one before, for one text at a time:
 3. torch.compile: a layer becomes a few loops of C++, which turn the bytes into floats
    on their way through the processor (OneTokenLinear; needs g++).
 
-`python -m experiments.int8_generation`, in notebooks/, measures them beside float32,
-bfloat16 and sixteen texts at once, and writes int8_generation.csv; notebook 04 draws
-it and runs step 2 again. Each
-figure is the best of three runs of 40 tokens by the clock, prompt included, in two
-threads. It takes two minutes of two cores that do nothing else, and refuses to start
-where they do: on a busy machine the figures are wrong. `--busy` only tries whether all
-of it runs: one thread, five tokens, nothing written.
+    python -m experiments.int8_generation    # in notebooks/; two minutes on two cores
+
+measures them beside float32, bfloat16 and sixteen texts at once, and writes
+int8_generation.csv beside it; notebook 04 draws it and runs step 2 again. Each figure
+is the best of three runs of 40 tokens by the clock, prompt included, in two threads.
+It wants two cores that do nothing else, and refuses to start where they do: on a busy
+machine the figures are wrong. `--busy` only tries whether all of it runs: one thread,
+five tokens, nothing written.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-import csv
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    DynamicCache,
+    LlamaForCausalLM,
+)
 
-HERE = Path(__file__).resolve().parent
+from experiments.tables import write_table
+from helpers.models import embedded
+
+STORE = Path(__file__).with_suffix(".csv")
 PROMPT = "So today, I just feel like"
 TOKENS = 40
 THREADS = 2
@@ -75,7 +84,9 @@ class OneTokenLinear(Int8Linear):
         return ((self.whole.float() * x).sum(dim=-1) * self.scale).view(1, 1, -1)
 
 
-def to_int8(model, kind=Int8Linear):
+def to_int8(
+    model: torch.nn.Module, kind: type[Int8Linear] = Int8Linear
+) -> torch.nn.Module:
     """Return a copy of a model, on the CPU, with every linear layer in int8, of a kind
     above."""
     # The table of embeddings shares the last layer's weights, and stays as it is.
@@ -111,13 +122,19 @@ def layer_step(layer, x, cos, sin, keys, values, seen, place):
     return x + layer.mlp(layer.post_attention_layernorm(x))
 
 
-def last_step(model, x):
+def last_step(model: LlamaForCausalLM, x: torch.Tensor) -> torch.Tensor:
     """Return the likeliest token, (1, 1), from the last layer's x, (1, 1, width)."""
     return model.lm_head(model.model.norm(x)).argmax(-1)
 
 
 @torch.inference_mode()
-def fast_greedy(model, ids, tokens, compiled=False, room=ROOM):
+def fast_greedy(
+    model: LlamaForCausalLM,
+    ids: torch.Tensor,
+    tokens: int,
+    compiled: bool = False,
+    room: int = ROOM,
+) -> torch.Tensor:
     """Return ids (1, length) with the likeliest tokens appended, as greedy `generate`.
 
     `model` is a Llama: float32, or `to_int8` of one; compiled, to_int8 with
@@ -156,7 +173,7 @@ def fast_greedy(model, ids, tokens, compiled=False, room=ROOM):
     return torch.cat(made, dim=1)
 
 
-def speed(run, tokens: int, times: int = 2) -> float:
+def speed(run: Callable[[], object], tokens: int, times: int = 2) -> float:
     """Return tokens per second, the best of some runs; `run()` makes `tokens`."""
     seconds = []
     for _ in range(times):
@@ -168,7 +185,41 @@ def speed(run, tokens: int, times: int = 2) -> float:
     return tokens / min(seconds)
 
 
+def generates(
+    model: LlamaForCausalLM, ids: torch.Tensor, tokens: int
+) -> Callable[[], torch.Tensor]:
+    """Return a call of `generate` that appends so many tokens to ids (texts, n)."""
+    options = {
+        "attention_mask": torch.ones_like(ids),
+        "do_sample": False,
+        "min_new_tokens": tokens,
+        "max_new_tokens": tokens,
+    }
+    return lambda: model.generate(ids, **options)
+
+
+def ways(ids: torch.Tensor, tokens: int):
+    """Give (name, texts, call) of each way, one after another: only the models that the
+    current way needs are in memory."""
+    folder = embedded("SmolLM2-135M-Instruct")
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    yield "float32", 1, generates(model, ids, tokens)
+    yield "float32", 16, generates(model, ids.repeat(16, 1), tokens)
+    half = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+    yield "bfloat16", 1, generates(half, ids, tokens)
+    small = to_int8(model)
+    yield "int8", 1, generates(small, ids, tokens)
+    yield "int8, own loop", 1, lambda: fast_greedy(small, ids, tokens)
+    compiled = to_int8(model, OneTokenLinear)
+    yield (
+        "int8, own loop, compiled",
+        1,
+        lambda: fast_greedy(compiled, ids, tokens, compiled=True),
+    )
+
+
 def main() -> None:
+    """Measure each way and write the table, or only try them with --busy."""
     import psutil  # of the tests' packages; who imports this file needs it not
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -177,50 +228,21 @@ def main() -> None:
     load = psutil.cpu_percent(interval=2)
     if load > 15 and not busy:
         sys.exit(f"Other programs take {load:.0f} % of the processor: let them end.")
-    from helpers.models import embedded
-
     torch.set_num_threads(1 if busy else THREADS)
-    folder = embedded("SmolLM2-135M-Instruct")
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(embedded("SmolLM2-135M-Instruct"))
     ids = tokenizer(PROMPT, return_tensors="pt")["input_ids"]
-    tokens = 5 if busy else TOKENS
-
-    def plain(model, texts=1):
-        many = ids.repeat(texts, 1)
-        options = {
-            "attention_mask": torch.ones_like(many),
-            "do_sample": False,
-            "min_new_tokens": tokens,
-            "max_new_tokens": tokens,
-        }
-        return lambda: model.generate(many, **options)
-
-    rows = []
-
-    def note(way, run, texts=1):
+    tokens, rows = 5 if busy else TOKENS, []
+    for way, texts, run in ways(ids, tokens):
         run()  # what is done once: threads, buffers, the compiler
-        found = speed(run, tokens * texts, times=3)
-        rows.append((way, texts, THREADS, round(found, 1)))
-        print(*rows[-1], tokenizer.decode(run()[0][-tokens:]), flush=True)
-
-    note("float32", plain(model))
-    note("float32", plain(model, 16), 16)
-    half = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
-    note("bfloat16", plain(half))
-    small = to_int8(model)
-    note("int8", plain(small))
-    note("int8, own loop", lambda: fast_greedy(small, ids, tokens))
-    small = to_int8(model, OneTokenLinear)
-    way = "int8, own loop, compiled"
-    note(way, lambda: fast_greedy(small, ids, tokens, compiled=True))
+        found = round(speed(run, tokens * texts, times=3), 1)
+        rows.append(
+            {"way": way, "texts": texts, "cores": THREADS, "tokens_a_second": found}
+        )
+        print(*rows[-1].values(), tokenizer.decode(run()[0][-tokens:]), flush=True)
     if busy:
         return
-    with (HERE / "int8_generation.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["way", "texts", "cores", "tokens_a_second"])
-        writer.writerows(rows)
-    best = max(row[-1] for row in rows if row[1] == 1)
+    write_table(STORE, rows)
+    best = max(row["tokens_a_second"] for row in rows if row["texts"] == 1)
     print(f"The fastest for one text: {best} (expected: at least 60).")
 
 

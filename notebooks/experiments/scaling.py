@@ -1,6 +1,8 @@
 """Pretrain small causal models on alice.txt: three sizes, three amounts of text.
 
-    python -m experiments.scaling        # in notebooks/; writes scaling.csv beside it
+    python -m experiments.scaling    # in notebooks/; ten minutes on two cores
+
+Writes scaling.csv beside it.
 
 Every run is shown the same number of tokens; what differs is the size of the model
 and how much text the tokens come from. Notebook 06 draws the table and repeats the
@@ -9,7 +11,6 @@ largest run, on all the text. A run that is in the table already is not repeated
 
 from __future__ import annotations
 
-import csv
 import time
 from pathlib import Path
 
@@ -22,12 +23,14 @@ from transformers import (
     PrinterCallback,
     Trainer,
     TrainingArguments,
+    logging,
     set_seed,
 )
 
+from experiments.tables import append_to_table, read_table
 from helpers.catalogue import NOTEBOOKS
 
-HERE = Path(__file__).resolve().parent
+STORE = Path(__file__).with_suffix(".csv")
 SEED = 0
 VOCABULARY = 512  # small, so that most of the parameters compute
 LENGTH = 64  # tokens of one example
@@ -61,7 +64,9 @@ def learn_tokens(text: str) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
 
 
-def examples(tokenizer, text: str) -> list[dict]:
+def examples(
+    tokenizer: PreTrainedTokenizerFast, text: str
+) -> list[dict[str, torch.Tensor]]:
     """Return the text as examples of LENGTH tokens; the labels are the tokens."""
     ids = torch.tensor(tokenizer(text)["input_ids"])
     rows = ids[: len(ids) // LENGTH * LENGTH].view(-1, LENGTH)
@@ -88,7 +93,9 @@ def small_gpt(width: int) -> GPT2LMHeadModel:
     )
 
 
-def trainer_for(model, train: list[dict], held_out: list[dict]) -> Trainer:
+def trainer_for(
+    model: GPT2LMHeadModel, train: list[dict], held_out: list[dict]
+) -> Trainer:
     """Return a Trainer that measures the held-out loss four times on its way."""
     trainer = Trainer(
         model=model,
@@ -118,7 +125,11 @@ def trainer_for(model, train: list[dict], held_out: list[dict]) -> Trainer:
     return trainer
 
 
-def sample(model, tokenizer, prompt: str = "Alice looked") -> str:
+def sample(
+    model: GPT2LMHeadModel,
+    tokenizer: PreTrainedTokenizerFast,
+    prompt: str = "Alice looked",
+) -> str:
     """Return a text that the model goes on with, the same one at each call."""
     torch.manual_seed(SEED)
     ids = tokenizer(prompt, return_tensors="pt")["input_ids"]
@@ -160,27 +171,17 @@ def one_run(width: int, share: float) -> list[dict]:
 
 
 def main() -> None:
-    from transformers import logging
-
+    """Make each run that the table lacks, the largest one first."""
     logging.set_verbosity_error()
-    path, done = HERE / "scaling.csv", []
-    if path.exists():
-        with path.open(encoding="utf-8") as file:
-            done = list(csv.DictReader(file))
     length = len(read()[0])
-    there = {(row["width"], row["characters"]) for row in done}
+    done = {(row["width"], row["characters"]) for row in read_table(STORE)}
     for share in reversed(SHARES):
         for width in reversed(WIDTHS):
-            if (str(width), str(int(length * share))) in there:
+            if (str(width), str(int(length * share))) in done:
                 continue
             rows = one_run(width, share)
             print(rows[-1], flush=True)
-            new = not path.exists()
-            with path.open("a", encoding="utf-8", newline="") as file:
-                writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-                if new:
-                    writer.writeheader()
-                writer.writerows(rows)
+            append_to_table(STORE, rows)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Transfer learning as an experiment: five ways to learn eight kinds of requests.
 
-    python -m experiments.transfer    # in notebooks/; writes transfer.csv beside it
+    python -m experiments.transfer    # in notebooks/; half an hour on two cores
+
+Writes transfer.csv beside it.
 
 The budget: every network is shown 1,024 examples, in 64 steps of 16, however many of
 them are different; so 16 labelled requests are seen 64 times each, 1,024 once. The
@@ -12,7 +14,6 @@ and repeats points of it. A run that is in the table already is not repeated.
 
 from __future__ import annotations
 
-import csv
 import random
 import time
 from pathlib import Path
@@ -23,13 +24,16 @@ from transformers import (
     AutoModel,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    logging,
     set_seed,
 )
 
+from experiments.tables import append_to_table, read_table
 from helpers.catalogue import NOTEBOOKS
 
-HERE = Path(__file__).resolve().parent
+STORE = Path(__file__).with_suffix(".csv")
 SIZES = [16, 64, 256, 1024]
+LORA_SIZES = [64, 1024]  # to keep the recipe short
 SEEDS = [0, 1, 2]
 STEPS, BATCH, LONGEST = 64, 16, 16
 RATES = {"fine-tuned": 3e-4, "LoRA": 2e-3, "from scratch": 5e-4}
@@ -38,9 +42,7 @@ METHODS = ["TF-IDF", "frozen", "LoRA", "fine-tuned", "from scratch"]
 
 def read() -> tuple[list[dict], list[dict], list[str]]:
     """Return the rows to train on, the rows to test on, and the labels, sorted."""
-    path = NOTEBOOKS / "data" / "requests" / "requests.csv"
-    with path.open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_table(NOTEBOOKS / "data" / "requests" / "requests.csv")
     train = [row for row in rows if row["split"] == "train"]
     test = [row for row in rows if row["split"] == "test"]
     return train, test, sorted({row["label"] for row in rows})
@@ -190,35 +192,21 @@ def one_run(method: str, size: int, seed: int, chosen: dict) -> dict:
 
 
 def main() -> None:
-    from transformers import logging
-
+    """Make each run that the table lacks."""
     from helpers import model_for
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     chosen = model_for("feature-extraction")
-    path, done = HERE / "transfer.csv", []
-    if path.exists():
-        with path.open(encoding="utf-8") as file:
-            done = list(csv.DictReader(file))
-    there = {(row["method"], row["examples"], row["seed"]) for row in done}
-    plan = [
-        (method, size, seed)
-        for seed in SEEDS
-        for method in METHODS
-        for size in ((64, 1024) if method == "LoRA" else SIZES)
-    ]
-    for method, size, seed in plan:
-        if (method, str(size), str(seed)) in there:
-            continue
-        row = one_run(method, size, seed, chosen)
-        print(row, flush=True)
-        new = not path.exists()
-        with path.open("a", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, list(row), lineterminator="\n")
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
+    done = {(row["method"], row["examples"], row["seed"]) for row in read_table(STORE)}
+    for seed in SEEDS:
+        for method in METHODS:
+            for size in LORA_SIZES if method == "LoRA" else SIZES:
+                if (method, str(size), str(seed)) in done:
+                    continue
+                row = one_run(method, size, seed, chosen)
+                print(row, flush=True)
+                append_to_table(STORE, [row])
 
 
 if __name__ == "__main__":

@@ -62,11 +62,16 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+def card(name: str) -> dict[str, float]:
+    """Return what the catalogue says of a model: {measure: value}, quick ones too."""
+    spec = catalogue()["embedded"][name]
+    rows = [*spec["scores"], *spec.get("quick_scores", [])]
+    return {row["measure"]: row["value"] for row in rows}
+
+
 def too_much(name: str, found: dict[str, float]) -> list[str]:
     """Return what a card says beyond what was measured, in words."""
-    said = {
-        row["measure"]: row["value"] for row in catalogue()["embedded"][name]["scores"]
-    }
+    said = card(name)
     wrong = [
         f"{name}: the card says {said[key]:g} for {key}, measured {value:.4g}"
         for key, value in found.items()
@@ -95,7 +100,7 @@ def one(name: str, quick: bool, data: Path | None) -> dict:
 def report(names: list[str], quick: bool, data: Path) -> int:
     """Measure the named models and print each beside its card; return 1 where a card
     says too much or a model could not be measured, else 0."""
-    table, wrong = catalogue()["embedded"], []
+    wrong = []
     for name in names:
         command = [sys.executable, "-m", "recipes.scores", name, str(int(quick))]
         done = subprocess.run(
@@ -115,7 +120,7 @@ def report(names: list[str], quick: bool, data: Path) -> int:
             f"{name}: loads in {found['load']:.1f} s; peak {found['loaded']:.2f} GB, "
             f"{found['peak']:.2f} GB while measured; {weights / 1e6:.1f} MB committed"
         )
-        said = {row["measure"]: row["value"] for row in table[name]["scores"]}
+        said = card(name)
         for key, value in found["found"].items():
             print(f"  {key}: {value:.4g} (card: {said.get(key, 'nothing')})")
         if found["skipped"]:

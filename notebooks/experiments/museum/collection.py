@@ -16,6 +16,7 @@ from html import escape
 from pathlib import Path
 
 import lancedb
+import numpy as np
 import PIL.Image
 import PIL.ImageOps
 import pyarrow as pa
@@ -28,8 +29,6 @@ from helpers.catalogue import NOTEBOOKS
 from helpers.session import interactive
 
 MUSEUM = NOTEBOOKS / "data" / "museum"
-
-
 BATCH = 32  # records between two commits: what a killed run may lose
 
 
@@ -46,7 +45,7 @@ def _notes(path: Path, changed: int) -> dict[str, str]:
     return {row["id"]: row["text"] for row in map(json.loads, lines)}
 
 
-def load(record: dict):
+def load(record: dict) -> str | PIL.Image.Image | tuple[str, np.ndarray]:
     """Return what a record holds: a note's text, a picture, or a sound as the pair of
     its file's sha256 and its samples at 16 kHz.
 
@@ -102,7 +101,7 @@ def digest(record: dict, models: list[str]) -> str:
     return hashlib.sha256(facts + content).hexdigest()
 
 
-def connect(folder: str):
+def connect(folder: str) -> lancedb.DBConnection:
     """Open a database; one that cannot be read is set aside and begun anew."""
     db = lancedb.connect(folder)
     try:

@@ -21,6 +21,7 @@ NAME = "fastvlm-scenes"  # in models/catalogue.toml
 
 
 def main() -> None:
+    """Describe each picture that can be read."""
     setup()
     register_own_tasks()
     describe = pipeline("describe-image", **model_for("describe-image"))

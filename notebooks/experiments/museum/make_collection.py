@@ -2,19 +2,18 @@
 
     python -m experiments.museum.make_collection DRAWINGS    # in notebooks/; a minute
 
-Needs flite 2.2 and espeak-ng 1.51. DRAWINGS is the folder that
+Needs flite 2.2 and espeak-ng 1.51. DRAWINGS is the folder emoji-drawings that
 recipes/datasets/emoji/drawings.py fills: emoji art in several styles, from packages
-on npm. The notes, what is said in the sounds (spoken.csv) and
-the records themselves were written by people and are not made here.
+on npm. The notes, what is said in the sounds (spoken.csv) and the records themselves
+were written by people and are not made here.
 """
 
 from __future__ import annotations
 
-import csv
+import argparse
 import io
 import json
 import subprocess
-import sys
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -25,6 +24,7 @@ import soxr
 from PIL import Image
 
 from experiments.museum.collection import MUSEUM
+from experiments.tables import read_table
 
 SIZE = 96  # pixels: what a list of results shows
 COLOURS = 48  # in a PNG's palette: emoji are flat, and the file stays below 3 KB
@@ -73,45 +73,52 @@ def our_voice():
 
 
 def write(to: Path, samples: np.ndarray) -> None:
-    """Write a clip as Opus, about 3 KB a second."""
+    """Write a clip as Opus, about 3 KB per second."""
     options = {"format": "OGG", "subtype": "OPUS", "compression_level": SMALLER}
     soundfile.write(to, samples, RATE, **options)
 
 
-def main() -> None:
-    drawings = Path(sys.argv[1])
-    with (MUSEUM / "records.csv").open(encoding="utf-8") as file:
-        records = {record["id"]: record for record in csv.DictReader(file)}
-    with (MUSEUM / "spoken.csv").open(encoding="utf-8") as file:
-        texts = {row["id"]: row for row in csv.DictReader(file)}
-    for folder in ("pictures", "sounds"):
-        (MUSEUM / folder).mkdir(exist_ok=True)
-
+def draw_and_speak(drawings: Path, records: list[dict[str, str]]) -> None:
+    """Write the files of all records that have one and are not broken on purpose."""
+    texts = {row["id"]: row for row in read_table(MUSEUM / "spoken.csv")}
     things = json.loads((drawings / "things.json").read_text("utf-8"))
     names = {thing["code"]: thing["name"] for thing in things}
     styles: dict[str, dict[str, np.ndarray]] = {}
-    for record in records.values():
+    for record in records:
         if record["source"] == "note" or record["origin"] == "broken on purpose":
             continue
         to = MUSEUM / record["file"]
         if record["source"] == "picture":
             style, code = record["origin"].split()
             if style not in styles:
-                store = np.load(drawings / f"{style}.npz")
-                styles[style] = dict(zip(store["names"], store["large"], strict=True))
+                with np.load(drawings / f"{style}.npz") as store:
+                    pairs = zip(store["names"].tolist(), store["large"], strict=True)
+                    styles[style] = dict(pairs)
             to.write_bytes(picture(styles[style][names[code]]))
         else:
             row = texts[record["id"]]
-            samples = spoken(row["text"], row["voice"])
-            write(to, samples)
+            write(to, spoken(row["text"], row["voice"]))
 
-    # A picture that stops in the middle, one that is none, a clip of silence and an
-    # empty one; the file of p153 is missing altogether.
+
+def break_some() -> None:
+    """Write a picture that stops in the middle, one that is none, a clip of silence and
+    an empty one; the file of p153 is missing altogether."""
     whole = (MUSEUM / "pictures" / "p001.png").read_bytes()
     (MUSEUM / "pictures" / "p151.png").write_bytes(whole[: len(whole) // 2])
     (MUSEUM / "pictures" / "p152.png").write_text("this is no picture\n", "utf-8")
     write(MUSEUM / "sounds" / "s061.ogg", np.zeros(2 * RATE, dtype="float32"))
     (MUSEUM / "sounds" / "s062.ogg").write_bytes(b"")
+
+
+def main() -> None:
+    """Make the museum's pictures and sounds, and say how large they are."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("drawings", type=Path, help="the folder emoji-drawings")
+    drawings = parser.parse_args().drawings
+    for name in ("pictures", "sounds"):
+        (MUSEUM / name).mkdir(exist_ok=True)
+    draw_and_speak(drawings, read_table(MUSEUM / "records.csv"))
+    break_some()
     for name in ("pictures", "sounds"):
         sizes = [path.stat().st_size for path in (MUSEUM / name).iterdir()]
         print(

@@ -12,6 +12,7 @@ so its encoder is cut to ten seconds, which takes a third of the time.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 
 import torch
 
@@ -26,7 +27,7 @@ WINDOW = 10  # seconds
 BATCH = 6
 
 
-def listener():
+def listener() -> Callable[[list[dict]], list[str]]:
     """Return a function from a list of clips to a list of texts."""
     from transformers import AutoProcessor, WhisperForConditionalGeneration
 
@@ -40,7 +41,7 @@ def listener():
     encoder.embed_positions = torch.nn.Embedding.from_pretrained(weights)
     model.config.max_source_positions = positions
 
-    def listen(clips) -> list[str]:
+    def listen(clips: list[dict]) -> list[str]:
         sounds = [clip["raw"] for clip in clips]
         features = extract(sounds, sampling_rate=16_000, return_tensors="pt")
         made = model.generate(features["input_features"], max_new_tokens=60)
@@ -50,12 +51,14 @@ def listener():
     return listen
 
 
-def keep(rows) -> None:
+def keep(rows: Iterable[dict[str, str]]) -> None:
+    """Write the transcripts, one row of JSON per line."""
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
     STORE.write_text("".join(lines), "utf-8")
 
 
 def main() -> None:
+    """Transcribe each sound that has no transcript of this model yet."""
     done = {}
     if STORE.exists():
         rows = map(json.loads, STORE.read_text("utf-8").splitlines())

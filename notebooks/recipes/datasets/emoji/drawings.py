@@ -1,31 +1,34 @@
-"""The world of pictures: everyday things, drawn by many hands.
+"""Emoji as drawings of everyday things in many styles.
 
 Emoji art has what a small model of pictures needs: things with English names and
 keywords (Unicode's CLDR), each drawn by independent artists, under clear licences.
 The recipes of the picture models get the drawings from npm with this module; it is
 not needed to use the models.
 
-    python world.py FOLDER       needs npm, resvg-py and Pillow; two minutes
+`render(data)` makes DATA/emoji-drawings from the packages in DATA/emoji, which
+`prepare` has fetched: some minutes, with resvg-py, a package on PyPI. The folder
+holds `things.json`, a list of things (name, emoji, code, keywords, group, subgroup,
+styles), and one `STYLE.npz` per style with `names` and, in two sizes, `small` and
+`large`: uint8 arrays (things, size, size, 4) of red, green, blue and opacity, not
+multiplied by the opacity. `load_things` and `load_style` read them.
 
-FOLDER then holds `things.json`, a list of things (name, emoji, keywords, group,
-styles), and one `STYLE.npz` a style with `names` and, for two sizes, `small` and
-`large`: uint8 arrays (things, size, size, 4), red, green, blue and opacity, not
-multiplied by the opacity. `drawings(FOLDER, style)` reads them.
-
-Twemoji is the style that no model is trained on, and Streamline is a second one.
+Twemoji is the test style, which no model is trained on; Streamline is the validation
+style, which drew 300 of the things.
 """
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import re
-import subprocess
-import tarfile
+import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
+
+from recipes.datasets.prepare import MissingData, ready, source, stem
 
 SMALL, LARGE = 64, 128  # pixels
 GROUPS = {
@@ -35,44 +38,19 @@ GROUPS = {
     6: "activities",
     7: "objects",
 }
-NAMES = "emojibase-data@17.0.0"  # MIT; names and keywords are Unicode's CLDR
-STYLES = {  # style: (package on npm, licence)
-    "noto": ("@iconify-json/noto@1.2.9", "Apache-2.0"),
-    "noto-v1": ("@iconify-json/noto-v1@1.2.5", "Apache-2.0"),
-    "fxemoji": ("@iconify-json/fxemoji@1.2.2", "Apache-2.0"),
-    "fluent-emoji": ("@iconify-json/fluent-emoji@1.2.7", "MIT"),
-    "fluent-emoji-flat": ("@iconify-json/fluent-emoji-flat@1.2.6", "MIT"),
-    "fluent-emoji-3d": ("@lobehub/fluent-emoji-3d@1.1.0", "MIT"),
-    "emojione": ("@iconify-json/emojione@1.2.3", "CC BY 4.0"),
-    "emojione-v1": ("@iconify-json/emojione-v1@1.2.3", "CC BY-SA 4.0"),
-    "openmoji": ("@iconify-json/openmoji@1.2.29", "CC BY-SA 4.0"),
-    "twemoji": ("@iconify-json/twemoji@1.2.5", "CC BY 4.0"),
-    "streamline": ("@iconify-json/streamline-emojis@1.2.4", "CC BY 4.0"),
-}
-TEST = "twemoji"
-ASIDE = "streamline"  # a second unseen hand, which drew 300 of the things
-TRAIN = [style for style in STYLES if style not in (TEST, ASIDE)]
-WORDS = re.compile(r"[^a-z0-9]+")
-
-
-def fetch(package: str, folder: Path) -> Path:
-    """Return the folder of an npm package's files, fetched once."""
-    at = folder / WORDS.sub("-", package.lower()).strip("-")
-    if not at.is_dir():
-        said = subprocess.run(
-            ["npm", "pack", "--silent", package],
-            cwd=folder,
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        with tarfile.open(folder / said.stdout.split()[-1]) as archive:
-            archive.extractall(at, filter="data")
-    return at / "package"
+ROWS = source("emoji")["packages"]
+# The folders in DATA/emoji: of the names (Unicode's CLDR) and of each style.
+(NAMES,) = [stem(row) for row in ROWS if "style" not in row]
+PACKAGES = {row["style"]: stem(row) for row in ROWS if "style" in row}
+TEST_STYLE = "twemoji"
+VALIDATION_STYLE = "streamline"
+TRAINING_STYLES = [s for s in PACKAGES if s not in (TEST_STYLE, VALIDATION_STYLE)]
+NO_LETTERS = re.compile(r"[^a-z0-9]+")
 
 
 def squash(name: str) -> str:
-    return WORDS.sub("", name.lower())
+    """Return a name's letters and digits alone: "Hot-Beverage" is "hotbeverage"."""
+    return NO_LETTERS.sub("", name.lower())
 
 
 def bare(code: str) -> str:
@@ -80,13 +58,16 @@ def bare(code: str) -> str:
     return code.upper().replace("-FE0F", "").replace("-FE0E", "")
 
 
-def things_of(folder: Path) -> tuple[list[dict], dict[str, str]]:
-    """Return the things (name, emoji, code, keywords, group) and which spelling of a
-    name means which code."""
-    english = fetch(NAMES, folder) / "en"
-    rows = json.loads((english / "data.json").read_text())
+def read_json(path: Path):
+    """Return what a JSON file holds."""
+    return json.loads(path.read_text("utf-8"))
+
+
+def things_of(package: Path) -> tuple[list[dict], dict[str, str]]:
+    """Return the things (name, emoji, code, keywords, group, subgroup) and which
+    spelling of a name means which code. `package` is emojibase's folder."""
     things, spellings = [], {}
-    for row in rows:
+    for row in read_json(package / "en" / "data.json"):
         code = bare(row["hexcode"])
         spellings.setdefault(squash(row["label"]), code)
         if row.get("group") in GROUPS:
@@ -100,24 +81,22 @@ def things_of(folder: Path) -> tuple[list[dict], dict[str, str]]:
                     "subgroup": row["subgroup"],
                 }
             )
-    for path in sorted((english / "shortcodes").glob("*.json")):
-        for code, names in json.loads(path.read_text()).items():
+    for path in sorted((package / "en" / "shortcodes").glob("*.json")):
+        for code, names in read_json(path).items():
             for name in names if isinstance(names, list) else [names]:
                 spellings.setdefault(squash(name), bare(code))
-    old = json.loads((english.parent / "meta" / "unicode-names.json").read_text())
-    for code, name in old.items():
+    for code, name in read_json(package / "meta" / "unicode-names.json").items():
         spellings.setdefault(squash(name.split("(")[0]), bare(code))
     return things, spellings
 
 
-def sources(style: str, folder: Path, spellings: dict) -> dict[str, object]:
-    """Return the drawings of a style: {code: text of an SVG, or a file}."""
-    package = fetch(STYLES[style][0], folder)
-    if style == "fluent-emoji-3d":
+def sources(package: Path, spellings: dict[str, str]) -> dict[str, str | Path]:
+    """Return the drawings of a style's package: {code: an SVG's text, or a file}."""
+    if (package / "assets").is_dir():
         return {bare(p.stem): p for p in sorted((package / "assets").glob("*.webp"))}
-    icons = json.loads((package / "icons.json").read_text())
+    icons = read_json(package / "icons.json")
     codes = package / "chars.json"
-    known = json.loads(codes.read_text()) if codes.is_file() else {}
+    known = read_json(codes) if codes.is_file() else {}
     names = {name: bare(code) for code, name in known.items()}
     found = {}
     for name, icon in icons["icons"].items():
@@ -138,10 +117,9 @@ def sources(style: str, folder: Path, spellings: dict) -> dict[str, object]:
     return found
 
 
-def render(drawing: object, size: int) -> np.ndarray:
+def rasterize(drawing: str | Path, size: int) -> np.ndarray:
     """Return a drawing as uint8 (size, size, 4), fitted into the square."""
     import resvg_py
-    from PIL import Image
 
     if isinstance(drawing, Path):
         picture = Image.open(drawing).convert("RGBA")
@@ -157,46 +135,66 @@ def render(drawing: object, size: int) -> np.ndarray:
     return np.asarray(picture)
 
 
-def drawings(folder: Path, style: str, size: int = SMALL) -> dict[str, np.ndarray]:
-    """Return {name: uint8 (size, size, 4)} of a style that `main` has rendered."""
-    with np.load(folder / f"{style}.npz") as file:
-        pixels = file["small" if size == SMALL else "large"]
-        return dict(zip(file["names"].tolist(), pixels, strict=True))
+def render(data: Path) -> Path:
+    """Return DATA/emoji-drawings, all styles rendered, made where it is not there.
 
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
-    packages = folder / "npm"
-    packages.mkdir(parents=True, exist_ok=True)
-    things, spellings = things_of(packages)
-    for style in STYLES:
-        found = sources(style, packages, spellings)
-        names, small, large = [], [], []
-        for thing in things:
-            drawing = found.get(thing["code"])
-            if drawing is None:
-                continue
-            pixels = render(drawing, LARGE)
-            if pixels[..., 3].mean() < 2:  # nothing was drawn
-                continue
-            names.append(thing["name"])
-            large.append(pixels)
-            small.append(render(drawing, SMALL))
-            thing.setdefault("styles", []).append(style)
-        np.savez(
-            folder / f"{style}.npz",
-            names=np.array(names),
-            small=np.stack(small),
-            large=np.stack(large),
-        )
-        print(f"{style}: {len(names)} things", flush=True)
+    Raises MissingData where a package or resvg-py is missing.
+    """
+    folder = data / "emoji-drawings"
+    if folder.is_dir():
+        return folder
+    packages = ready("emoji", data)
+    if find_spec("resvg_py") is None:
+        raise MissingData("Emoji are rendered with resvg-py: pip install resvg-py.")
+    things, spellings = things_of(packages / NAMES / "package")
+    aside = folder.with_name(f"{folder.name}.writing")  # half a folder never counts
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    for style, package in PACKAGES.items():
+        found = sources(packages / package / "package", spellings)
+        number = render_style(style, found, things, aside)
+        print(f"{style}: {number} things", flush=True)
     things = [thing for thing in things if "styles" in thing]
     text = json.dumps(things, indent=1, ensure_ascii=False)
-    (folder / "things.json").write_text(text + "\n")
+    (aside / "things.json").write_text(text + "\n", "utf-8")
+    aside.rename(folder)
     print(f"{len(things)} things")
+    return folder
 
 
-if __name__ == "__main__":
-    main()
+def render_style(
+    style: str, found: dict[str, str | Path], things: list[dict], folder: Path
+) -> int:
+    """Write FOLDER/STYLE.npz and add the style to the things that it has drawn; return
+    how many these are."""
+    names, small, large = [], [], []
+    for thing in things:
+        drawing = found.get(thing["code"])
+        if drawing is None:
+            continue
+        pixels = rasterize(drawing, LARGE)
+        if pixels[..., 3].mean() < 2:  # nothing was drawn
+            continue
+        names.append(thing["name"])
+        large.append(pixels)
+        small.append(rasterize(drawing, SMALL))
+        thing.setdefault("styles", []).append(style)
+    np.savez(
+        folder / f"{style}.npz",
+        names=np.array(names),
+        small=np.stack(small),
+        large=np.stack(large),
+    )
+    return len(names)
+
+
+def load_things(data: Path) -> list[dict]:
+    """Return the things that at least one style has drawn, in Unicode's order."""
+    return read_json(render(data) / "things.json")
+
+
+def load_style(data: Path, style: str, size: int = SMALL) -> dict[str, np.ndarray]:
+    """Return {name: uint8 (size, size, 4)} of a style, at SMALL or LARGE pixels."""
+    with np.load(render(data) / f"{style}.npz") as file:
+        pixels = file["small" if size == SMALL else "large"]
+        return dict(zip(file["names"].tolist(), pixels, strict=True))

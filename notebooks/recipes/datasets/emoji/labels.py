@@ -7,6 +7,8 @@ a direction, so that a name says what there is to see. Decided before any traini
 
 from __future__ import annotations
 
+from recipes.datasets.emoji.drawings import TEST_STYLE, TRAINING_STYLES
+
 DRAWN = 8  # of the nine training styles
 
 # Two of a kind: what stays is named first.
@@ -55,21 +57,40 @@ locked: locked with pen; locked with key
 
 
 def left_out() -> set[str]:
+    """Return the names that LEFT_OUT leaves out."""
     rows = LEFT_OUT.replace("\n  ", " ").strip().splitlines()
     return {
         name.strip() for row in rows for name in row.split(":")[1].split(";") if name
     }
 
 
-def chosen(things: list[dict], train: list[str], test: str) -> list[str]:
-    """Return the names of the things to know, in the order of `things`."""
+def is_clock(name: str) -> bool:
+    """Return whether a thing is a clock's face with an hour."""
+    return name.endswith(("o’clock", "-thirty"))
+
+
+def known_names(things: list[dict]) -> list[str]:
+    """Return the names of the things to know, in the order of `things`, whose rows have
+    `name` and `styles`. Raises ValueError where LEFT_OUT names no such thing."""
     names = []
     for thing in things:
-        drawn = sum(style in thing["styles"] for style in train)
-        clock = thing["name"].endswith(("o’clock", "-thirty"))
-        if drawn >= DRAWN and test in thing["styles"] and not clock:
+        drawn = sum(style in thing["styles"] for style in TRAINING_STYLES)
+        tested = TEST_STYLE in thing["styles"]
+        if drawn >= DRAWN and tested and not is_clock(thing["name"]):
             names.append(thing["name"])
     unknown = left_out() - set(names)
     if unknown:
         raise ValueError(f"not among the things: {sorted(unknown)}")
     return [name for name in names if name not in left_out()]
+
+
+def other_names(things: list[dict]) -> list[str]:
+    """Return the names of what a training style has drawn and no model is to know."""
+    known = {*known_names(things), *left_out()}
+    return [
+        thing["name"]
+        for thing in things
+        if thing["name"] not in known
+        and not is_clock(thing["name"])
+        and any(style in TRAINING_STYLES for style in thing["styles"])
+    ]

@@ -1,4 +1,4 @@
-"""The drawings that no model was trained on, and how a score counts them."""
+"""The drawings in the test style, and how a score counts them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 
 from PIL import Image
 
-HERE = Path(__file__).resolve().parent
-SIDE, ROW = 64, 32  # pixels a drawing, drawings a row
+EMOJI = Path(__file__).parent
+SIDE, ROW = 64, 32  # pixels per drawing, drawings per row
 
 
 def unseen(names: list[str]) -> list[Image.Image]:
     """Return Twemoji's drawings of the things, on white, in the order of `names`:
     that of the labels of convnext-emoji."""
-    sheet = Image.open(HERE / "twemoji.png").convert("RGBA")
+    sheet = Image.open(EMOJI / "twemoji.png").convert("RGBA")
     whole = Image.alpha_composite(Image.new("RGBA", sheet.size, "white"), sheet)
     whole = whole.convert("RGB")
     corners = [(at % ROW * SIDE, at // ROW * SIDE) for at in range(len(names))]
@@ -23,10 +23,10 @@ def unseen(names: list[str]) -> list[Image.Image]:
 
 def paraphrases() -> list[tuple[str, str]]:
     """Return (what is said of a thing, its name)."""
-    with (HERE / "paraphrases.csv").open(encoding="utf-8", newline="") as file:
+    with (EMOJI / "paraphrases.csv").open(encoding="utf-8", newline="") as file:
         return [(row["text"], row["name"]) for row in csv.DictReader(file)]
 
 
-def found_in(ranks: list[int], first: int) -> float:
+def share_within(ranks: list[int], first: int) -> float:
     """Return the share of the ranks, counted from 0, among the `first`."""
     return sum(rank < first for rank in ranks) / len(ranks)

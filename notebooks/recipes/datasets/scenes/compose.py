@@ -5,9 +5,9 @@ ground, some overlapping. The things are drawings of emoji. `compose` says where
 thing is, what it is called and what colour the ground has; `questions` asks about
 it and knows the answers. The same seed gives the same scene, at any size.
 
-Training scenes use drawings of nine hands, each drawing turned, stretched and
+Training scenes use drawings in nine styles, each drawing turned, stretched and
 coloured at random. Test scenes use Twemoji alone, as drawn, which no model here has
-trained on: `things.png` holds its 52 drawings (CC BY 4.0, see SOURCES.md there).
+trained on: `things.png` holds its 52 drawings (CC BY 4.0, see README.md there).
 """
 
 from __future__ import annotations
@@ -15,15 +15,20 @@ from __future__ import annotations
 import colorsys
 import random
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
+import inflect
 import numpy as np
 from PIL import Image, ImageEnhance
 
-HERE = Path(__file__).resolve().parent
+from recipes.datasets.emoji.drawings import LARGE, load_style
+
+SCENES = Path(__file__).parent
 SIZE = 160  # pixels; the models see a scene at this size
-# Names are CLDR's. Things that a person tells apart at a glance, drawn by nearly all.
-NAMES = (HERE / "names.txt").read_text("utf-8").splitlines()
+# Names are CLDR's. Things that a person tells apart at a glance, and that nearly
+# every style has drawn.
+NAMES = (SCENES / "names.txt").read_text("utf-8").splitlines()
 # Grounds: hue in degrees, saturation and value, each from and to. Far enough apart
 # that nobody would dispute the name.
 GROUNDS = {
@@ -90,26 +95,29 @@ def cut(drawing: Image.Image) -> Image.Image:
     return drawing.crop(box) if box else drawing
 
 
-def sheet() -> dict[str, list[Image.Image]]:
+def unseen_drawings() -> dict[str, list[Image.Image]]:
     """Return the drawings of the test style, {name: [drawing]}, from things.png."""
-    with Image.open(HERE / "things.png") as file:
-        whole = file.convert("RGBA")
-    side = whole.height // 4
-    cells = {}
+    with Image.open(SCENES / "things.png") as file:
+        sheet = file.convert("RGBA")
+    side = sheet.height // 4
+    found = {}
     for at, name in enumerate(NAMES):
         left, top = at // 4 * side, at % 4 * side
-        cells[name] = [cut(whole.crop((left, top, left + side, top + side)))]
-    return cells
+        found[name] = [cut(sheet.crop((left, top, left + side, top + side)))]
+    return found
 
 
-def rendered(
-    folder: Path, styles: list[str], names: list[str] = NAMES
+def styled_drawings(
+    data: Path, styles: list[str], names: list[str] = NAMES
 ) -> dict[str, list[Image.Image]]:
-    """Return {name: [a drawing of each style]} of what pictures/world.py has made."""
+    """Return {name: [a drawing in each style]} of what DATA/emoji holds.
+
+    A style that has not drawn a thing is left out of that thing's list, and a thing
+    that no style has drawn is left out. Raises MissingData where a style is missing.
+    """
     found: dict[str, list[Image.Image]] = {name: [] for name in names}
     for style in styles:
-        with np.load(folder / f"{style}.npz") as file:
-            drawn = dict(zip(file["names"].tolist(), file["large"], strict=True))
+        drawn = load_style(data, style, LARGE)
         for name in found.keys() & drawn.keys():
             found[name].append(cut(Image.fromarray(drawn[name])))
     return {name: drawings for name, drawings in found.items() if drawings}
@@ -142,7 +150,7 @@ def _ground(rng: random.Random, colour: str, pattern: str, size: int) -> Image.I
 
 
 def _varied(rng: random.Random, drawing: Image.Image) -> Image.Image:
-    """Return a drawing as another hand might have made it."""
+    """Return a drawing as it might look in another style."""
     if rng.random() < 0.5:
         drawing = drawing.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     wide, high = drawing.size
@@ -184,7 +192,8 @@ def compose(
 ) -> Scene:
     """Return the scene of a seed: between things[0] and things[1] things, on a ground.
 
-    With `vary` each drawing is changed at random, which is for training.
+    `size` is the width and height in pixels. With `vary` each drawing is changed at
+    random, which is for training.
     """
     rng = random.Random(f"scene {seed}")  # text, so that near seeds differ
     colour, pattern = rng.choice(list(GROUNDS)), rng.choice(PATTERNS)
@@ -195,61 +204,79 @@ def compose(
         if rng.random() < 0.22:
             names[at] = names[rng.randrange(at)]
     largest = 0.55 if wanted < 4 else 0.42
-    crossing = rng.random() < 0.5  # half of the scenes may have things that overlap
+    # In half of the scenes things may overlap.
+    overlap = 0.3 if rng.random() < 0.5 else 0.0
     boxes: list[tuple] = []
     for name in names:
         drawing = rng.choice(drawings[name])
         if vary:
             drawing = _varied(rng, drawing)
         side = rng.uniform(0.22, largest)
-        wide, high = (side * part / max(drawing.size) for part in drawing.size)
-        for attempt in range(60):
-            if attempt % 10 == 9:
-                wide, high = wide * 0.9, high * 0.9
-            left, top = rng.uniform(0, 1 - wide), rng.uniform(0, 1 - high)
-            box = (left, top, left + wide, top + high)
-            near = any(
-                abs(left + wide / 2 - (b[0] + b[2]) / 2) < 0.18
-                and abs(top + high / 2 - (b[1] + b[3]) / 2) < 0.18
-                for b in boxes
-            )
-            if not near and all(
-                _overlap(box, b) <= (0.3 if crossing else 0.0) for b in boxes
-            ):
-                break
-        else:
-            continue  # no room left
+        extent = tuple(side * part / max(drawing.size) for part in drawing.size)
+        box = _place(rng, extent, boxes, overlap)
+        if box is None:
+            continue
         boxes.append(box)
-        pixels = [round(edge * size) for edge in box]
-        pixels[2] = max(pixels[2], pixels[0] + 4)
-        pixels[3] = max(pixels[3], pixels[1] + 4)
-        small = drawing.resize(
-            (pixels[2] - pixels[0], pixels[3] - pixels[1]),
-            Image.Resampling.BICUBIC,
-            reducing_gap=2.0,
-        )
-        scene.picture.paste(small, tuple(pixels[:2]), small)
-        scene.things.append(Thing(name, tuple(pixels)))
+        _paste(scene, name, drawing, box)
     return scene
 
 
-def several(name: str, count: int) -> str:
-    """Return "a cat", "an anchor", "two cats"."""
+def _place(
+    rng: random.Random, extent: tuple[float, float], boxes: list[tuple], overlap: float
+) -> tuple[float, float, float, float] | None:
+    """Return a box for a thing of a width and height, or None where no room is left.
+
+    Boxes are shares of the scene's side. The centre keeps its distance from the other
+    `boxes`, and of the smaller of two at most the share `overlap` is covered. The thing
+    shrinks after every ten attempts in vain.
+    """
+    wide, high = extent
+    for attempt in range(60):
+        if attempt % 10 == 9:
+            wide, high = wide * 0.9, high * 0.9
+        left, top = rng.uniform(0, 1 - wide), rng.uniform(0, 1 - high)
+        box = (left, top, left + wide, top + high)
+        near = any(
+            abs(left + wide / 2 - (b[0] + b[2]) / 2) < 0.18
+            and abs(top + high / 2 - (b[1] + b[3]) / 2) < 0.18
+            for b in boxes
+        )
+        if not near and all(_overlap(box, b) <= overlap for b in boxes):
+            return box
+    return None
+
+
+def _paste(scene: Scene, name: str, drawing: Image.Image, box: tuple) -> None:
+    """Put a drawing into a scene, where `box` (in shares of its side) says."""
+    left, top, right, bottom = (round(edge * scene.size) for edge in box)
+    right, bottom = max(right, left + 4), max(bottom, top + 4)
+    small = drawing.resize(
+        (right - left, bottom - top), Image.Resampling.BICUBIC, reducing_gap=2.0
+    )
+    scene.picture.paste(small, (left, top), small)
+    scene.things.append(Thing(name, (left, top, right, bottom)))
+
+
+# In words
+
+ENGLISH = inflect.engine()
+
+
+@cache
+def counted(name: str, count: int) -> str:
+    """Return "a cat", "an anchor", "two cats", "zero cats"."""
     if count == 1:
-        return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
-    special = {"octopus": "octopuses", "bus": "buses", "butterfly": "butterflies"}
-    special |= {"strawberry": "strawberries", "cactus": "cactuses"}
-    special |= {"snowman": "snowmen", "trophy": "trophies"}
-    return f"{NUMBERS[count]} {special.get(name, name + 's')}"
+        return ENGLISH.a(name)
+    return f"{NUMBERS[count]} {plural(name)}"
 
 
+@cache
 def plural(name: str) -> str:
-    return several(name, 2).removeprefix("two ")
+    """Return "cats", "strawberries", "snowmen"."""
+    return ENGLISH.plural(name)
 
 
 def listed(scene: Scene) -> str:
     """Return all things as one reads them: "a cat, two dogs and an anchor"."""
-    parts = [several(name, scene.count(name)) for name in scene.names()]
-    if len(parts) == 1:
-        return parts[0]
-    return f"{', '.join(parts[:-1])} and {parts[-1]}"
+    parts = [counted(name, scene.count(name)) for name in scene.names()]
+    return ENGLISH.join(parts, final_sep="")

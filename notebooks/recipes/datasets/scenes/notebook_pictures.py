@@ -1,15 +1,14 @@
 """Draw the scenes of the notebooks, notebooks/data/scenes/, from things.png.
 
-python draw.py
+In notebooks/: python -m recipes.datasets.scenes.notebook_pictures
 """
 
-from pathlib import Path
+from helpers.catalogue import NOTEBOOKS
+from recipes.datasets.scenes.compose import compose, unseen_drawings
 
-from recipes.datasets.scenes.compose import compose, sheet
-
-FOLDER = Path(__file__).resolve().parents[2] / "data" / "scenes"
+FOLDER = NOTEBOOKS / "data" / "scenes"
 # Name of the file: (seed, fewest and most things).
-SCENES = {
+PICTURES = {
     "strawberries": (3000, (1, 4)),
     "dog": (3001, (1, 4)),
     "guitar": (3018, (1, 4)),
@@ -20,9 +19,15 @@ SCENES = {
     "elephant": (3031, (4, 6)),
 }
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Compose the eight scenes at 256 pixels, in 128 colours."""
     FOLDER.mkdir(exist_ok=True)
-    drawings = sheet()
-    for name, (seed, things) in SCENES.items():
+    drawings = unseen_drawings()
+    for name, (seed, things) in PICTURES.items():
         picture = compose(seed, drawings, things, size=256).picture
         picture.quantize(128).save(FOLDER / f"{name}.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main()

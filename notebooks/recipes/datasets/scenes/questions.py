@@ -14,9 +14,9 @@ from recipes.datasets.scenes.compose import (
     NAMES,
     NUMBERS,
     Scene,
+    counted,
     listed,
     plural,
-    several,
 )
 
 APART = 0.2  # of the width: who is further left must be plain to see
@@ -24,7 +24,7 @@ KINDS = ("what", "count", "side", "where", "ground", "there", "describe")
 PLACES = {"left": (0.0, 0.36), "middle": (0.42, 0.58), "right": (0.64, 1.0)}
 PROMPT = "Describe the picture."  # what the task describe-image asks
 
-TRAIN = {
+TRAINING_WORDINGS = {
     "what": [
         "What is in the picture?",
         "What things are in this picture?",
@@ -93,7 +93,7 @@ TRAIN = {
         "Give a short description of the scene.",
     ],
 }
-TEST = {
+TEST_WORDINGS = {
     "what": [
         "Which things can you see in this scene?",
         "List everything that is drawn in the picture.",
@@ -129,7 +129,7 @@ TEST = {
 
 def sentence(scene: Scene) -> str:
     """Return "The picture shows a cat and two dogs on an orange ground."."""
-    ground = several(f"{scene.ground} ground", 1)
+    ground = counted(f"{scene.ground} ground", 1)
     return f"The picture shows {listed(scene)} on {ground}."
 
 
@@ -141,7 +141,10 @@ def pairs(scene: Scene) -> list[tuple[str, str]]:
 
 
 def ask(
-    scene: Scene, kind: str, rng: random.Random, wordings: dict[str, list[str]] = TRAIN
+    scene: Scene,
+    kind: str,
+    rng: random.Random,
+    wordings: dict[str, list[str]] = TRAINING_WORDINGS,
 ) -> tuple[str, str] | None:
     """Return (question, answer) of a kind, or None where a scene does not allow it."""
     there = scene.names()
@@ -159,7 +162,7 @@ def ask(
         if kind == "count" and not missing and rng.random() < 0.6:
             name = max(there, key=scene.count)  # more often two and three
         question = rng.choice(wordings[kind])
-        question = question.format(many=plural(name), one=several(name, 1))
+        question = question.format(many=plural(name), one=counted(name, 1))
         if kind == "there":
             return question, "No." if missing else "Yes."
         return question, f"{NUMBERS[scene.count(name)].capitalize()}."
@@ -210,7 +213,7 @@ def describes(answer: str, scene: Scene) -> bool:
     if match is None or match[2] not in GROUNDS:
         return False
     known = {
-        several(name, count): name for name in NAMES for count in range(1, len(NUMBERS))
+        counted(name, count): name for name in NAMES for count in range(1, len(NUMBERS))
     }
     said = parts(match[1])
     return all(part in known for part in said) and (
