@@ -278,6 +278,41 @@ def test_programs_of_an_environment_find_their_python_after_a_move(tmp_path):
     assert said.strip() == str(new)
 
 
+@posix
+@pytest.mark.parametrize(
+    ("versions", "how", "again"),
+    [
+        ("lowest", ["--resolution", "lowest-direct"], False),
+        ("newest", ["--upgrade"], 1),
+    ],
+)
+def test_either_end_of_the_ranges_has_its_own_environment(
+    project, versions, how, again
+):
+    """The lock is not asked, .venv is not touched; the newest is looked for anew."""
+    done = project.run("--versions", versions, "smoke")
+    assert (done.status, done.error) == (0, "")
+    *_, (installed, _) = project.calls()
+    assert " ".join(how) in " ".join(installed)
+    assert "--constraint" not in installed
+    assert (project.folder / "build" / f"venv-{versions}" / "ready").exists()
+    assert not (project.folder / ".venv").exists()
+    (ran,) = [line for line in project.python() if "start -m pytest" in line]
+    assert ran.endswith("--nbval-lax"), "what is stored is of the locked versions"
+    project.run("--versions", versions, "smoke")
+    assert bool(project.calls()) == again
+
+
+def test_the_lock_alone_compares_what_is_stored():
+    (_, words), *_ = bootstrap.steps("smoke", [])
+    assert "--nbval-lax" not in words
+
+
+def test_nothing_else_holds_uv_to_a_version():
+    """uv reads pyproject.toml when it installs, not only when it makes the lock."""
+    assert "[tool.uv]" not in (ROOT / "pyproject.toml").read_text("utf-8")
+
+
 # --- torch without the libraries for GPUs -----------------------------------------
 
 

@@ -3,7 +3,8 @@
 The Makefile calls this; without make (on Windows, say) call it yourself:
 `python notebooks/book/bootstrap.py run`. Without a command it lists them. It uses
 the standard library alone, and syntax that a Python 3.6 can read, so that it can
-say that it is too old. Usage: bootstrap.py [--venv FOLDER] [COMMAND [ARGUMENT ...]]
+say that it is too old. Usage:
+bootstrap.py [--versions locked|lowest|newest] [--venv FOLDER] [COMMAND [ARGUMENT ...]]
 """
 
 import argparse
@@ -22,11 +23,22 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 REQUIREMENTS = os.path.join("tests", "requirements.txt")  # includes the readers' ones
 LOCK = "constraints.txt"
+FOR_LOCK = os.path.join("tests", "lock_requirements.txt")  # what it holds besides
 OLDEST, NEWEST = (3, 11), (3, 14)
 RANGE = "{}.{} to {}.{}".format(*(OLDEST + NEWEST))
 OLDEST_UV = (0, 9)  # the first that knows all the options used here
 DISK_GB = 5  # packages 2 GB, models 0.6 GB, and room to unpack them
 LOG = os.path.join("build", "setup.log")
+
+# Which versions of the packages: the environment's folder, and how uv chooses them.
+VERSIONS = {
+    "locked": (".venv", ["--constraint", LOCK]),
+    "lowest": (
+        os.path.join("build", "venv-lowest"),
+        ["--resolution", "lowest-direct", "--only-binary", ":all:"],
+    ),
+    "newest": (os.path.join("build", "venv-newest"), ["--upgrade"]),
+}
 
 # A step of a command: the folder to be in and the arguments of .venv's Python.
 PYTEST = ["-m", "pytest", "-n", "2", "--dist", "loadscope", "--no-loadscope-reorder"]
@@ -43,8 +55,16 @@ LINT = [
 QUICK = ["tests/test_hygiene.py", "tests/test_setup.py", "tests/test_store.py"]
 QUICK += ["tests/test_book.py", "tests/test_suite.py"]
 SCORES = ("notebooks", ["-m", "recipes", "score"])
+SMOKE_AT_BOTH_ENDS = [
+    (
+        ".",
+        [os.path.join("notebooks", "book", "bootstrap.py"), "--versions", end, "smoke"],
+    )
+    for end in ("lowest", "newest")
+]
 RENEW = ["-m", "uv", "pip", "compile", "--quiet", "--universal", "--no-annotate"]
 RENEW += ["--python-version", "{}.{}".format(*OLDEST), "--output-file", LOCK]
+RENEW += ["--constraint", FOR_LOCK]
 RENEW += ["--custom-compile-command", "make lock", "--upgrade", REQUIREMENTS]
 # What each command does, its steps, and whether the models must be ready. What
 # follows the command on the command line goes to its last step.
@@ -75,7 +95,11 @@ COMMANDS = {
         True,
     ),
     "test": ("run the whole test suite, two files at a time", [(".", PYTEST)], True),
-    "nightly": ("the scores, then the whole suite", [SCORES, (".", PYTEST)], True),
+    "nightly": (
+        "the scores, the chapters on the oldest and newest packages, the whole suite",
+        [SCORES, *SMOKE_AT_BOTH_ENDS, (".", PYTEST)],
+        True,
+    ),
     "scores": ("measure every model card again (--data for more sets)", [SCORES], True),
     "bench": (
         "print what the series costs, as ratios",
@@ -405,9 +429,9 @@ def inside(venv, program):
     return os.path.join(os.path.abspath(venv), "bin", program)
 
 
-def fingerprint():
+def fingerprint(versions="locked"):
     """Return two lines: one changes with the Python, one with the packages."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(versions.encode())
     for name in (LOCK, "transformers_requirements.txt", REQUIREMENTS):
         with open(os.path.join(ROOT, name), "rb") as file:
             # Git may have given the lines another end.
@@ -463,20 +487,20 @@ def make_environment(venv):
     return uv, env
 
 
-def torch_backend(uv, python, env):
+def torch_backend(asking, env):
     """Return uv's options for a torch without the libraries for NVIDIA's GPUs, which
     are several GB that the series has no use for.
 
     PyTorch keeps such builds in a place of its own; PyPI's have them, on Linux.
+    `asking` is the command that installs.
     """
     if sys.platform != "linux":
         return []
-    with open(os.path.join(ROOT, LOCK), encoding="utf-8") as file:
-        torch = next(line.split()[0] for line in file if line.startswith("torch=="))
-    ask = [uv, "pip", "install", "--python", python, "--dry-run", "--no-deps", torch]
+    ask = asking + ["--dry-run", "--no-deps"]
     offered = answer(ask, env)
+    torch = re.search(r"^ \+ torch==\S+", offered, re.MULTILINE)
     # A CPU build from the user's own index or folder, or one that is installed.
-    if offered and ("+cpu" in offered or "torch==" not in offered):
+    if offered and not (torch and "+cpu" not in torch.group()):
         return []
     backend = ["--torch-backend", "cpu"]
     hurry = {"UV_HTTP_TIMEOUT": "5", "UV_HTTP_RETRIES": "0"}
@@ -500,7 +524,7 @@ def answer(command, env):
     return "" if done.returncode else said
 
 
-def install(venv, known):
+def install(venv, known, versions):
     """Bring every package to the environment; make it first where `known`, what it
     was made of, is of another Python or nothing."""
     python, uv = inside(venv, "python"), inside(venv, "uv")
@@ -514,24 +538,27 @@ def install(venv, known):
     with contextlib.suppress(OSError):
         os.remove(os.path.join(venv, "ready"))
     command = [uv, "pip", "install", "--python", python]
-    command += ["--requirement", REQUIREMENTS, "--constraint", LOCK]
-    command += torch_backend(uv, python, env)
+    command += ["--requirement", REQUIREMENTS] + VERSIONS[versions][1]
+    command += torch_backend(command, env)
     # Without a network, all may be in uv's cache.
     logged(command, "installing the packages", env, retry=["--offline"])
 
 
-def set_up(venv, models=True):
-    """Do what has not been done yet, and say so; quiet where nothing was to do."""
+def set_up(venv, models=True, versions="locked"):
+    """Do what has not been done yet, and say so; quiet where nothing was to do.
+
+    The newest versions are looked for each time.
+    """
     check_disk(venv)
     fresh = False
     with alone("setup"):
         known = made_of(venv)
-        if known != fingerprint():
+        if known != fingerprint(versions) or versions == "newest":
             fresh = True
             open(LOG, "w").close()
-            install(venv, known)
+            install(venv, known, versions)
             with open(os.path.join(venv, "ready"), "w", encoding="utf-8") as file:
-                file.write(fingerprint())
+                file.write(fingerprint(versions))
     if models:
         start = time.time()
         if fresh:
@@ -555,12 +582,17 @@ def clean(venv):
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def steps(name, rest):
+def steps(name, rest, versions="locked"):
     """Return the steps of a command, patterns of file names filled in, since no shell
     does it; `rest` goes to the last one."""
     whole = [(folder, list(words)) for folder, words in COMMANDS[name][1]]
     for _, words in whole[-1:]:
         words += rest
+    for _, words in whole:
+        if versions != "locked" and "pytest" in words:
+            # What is stored is what the locked versions print: others must run, and
+            # hold what the cells assert.
+            words.append("--nbval-lax")
     for _, words in whole:
         for at, word in reversed(list(enumerate(words))):
             if word.endswith("*.ipynb") and "/" in word:
@@ -568,7 +600,7 @@ def steps(name, rest):
     return whole
 
 
-def do(name, venv, rest):
+def do(name, venv, rest, versions="locked"):
     """Run a command of the table; return its exit status."""
     if name == "clean":
         clean(venv)
@@ -576,10 +608,10 @@ def do(name, venv, rest):
     check_python()
     os.makedirs("build", exist_ok=True)
     give_a_home()
-    set_up(venv, models=COMMANDS[name][2])
+    set_up(venv, models=COMMANDS[name][2], versions=versions)
     running = call_in_front if name == "lab" else call
     with alone(name) if name in ALONE else open(os.devnull):
-        for folder, words in steps(name, rest):
+        for folder, words in steps(name, rest, versions):
             status = running([inside(venv, "python")] + words, cwd=folder)
             if status:
                 return status
@@ -592,11 +624,18 @@ def main():
         if hasattr(stream, "reconfigure"):  # from Python 3.7 on
             stream.reconfigure(errors="replace")
     parser = argparse.ArgumentParser()
-    parser.add_argument("--venv", default=".venv", help="the environment's folder")
+    parser.add_argument(
+        "--versions",
+        default="locked",
+        choices=list(VERSIONS),
+        help="constraints.txt's versions of the packages, or an end of the ranges",
+    )
+    parser.add_argument("--venv", help="the environment's folder (.venv)")
     parser.add_argument("command", nargs="?", choices=["help"] + list(COMMANDS))
     parser.add_argument("rest", nargs=argparse.REMAINDER)
     chosen = parser.parse_args()
     name = chosen.command or "help"
+    venv = chosen.venv or VERSIONS[chosen.versions][0]
     if name == "help":
         say("make COMMAND, or: python notebooks/book/bootstrap.py COMMAND\n")
         for key, (about, _, _) in COMMANDS.items():
@@ -613,9 +652,9 @@ def main():
     rest = [os.path.abspath(w) if os.path.exists(w) else w for w in chosen.rest]
     os.chdir(ROOT)
     try:
-        return do(name, chosen.venv, rest)
+        return do(name, venv, rest, chosen.versions)
     except OSError as error:
-        stop(f"{error.strerror or error}: {error.filename or chosen.venv}")
+        stop(f"{error.strerror or error}: {error.filename or venv}")
     except KeyboardInterrupt:
         stop("interrupted; run it again to go on.", name, 130)
 
