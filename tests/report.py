@@ -28,12 +28,6 @@ def record_fault() -> Callable[[str, object], None]:
     return note
 
 
-@pytest.fixture
-def seen(record_fault):
-    """The former name of `record_fault`, for files that still use it."""
-    return record_fault
-
-
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Count the cells of the notebooks that are run."""
     cells = [item for item in session.items if hasattr(item, "cell")]

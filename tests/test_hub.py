@@ -159,7 +159,7 @@ def test_only_what_is_needed_is_fetched_and_listed(place):
     assert blobs == {"config.json": 40, "model.safetensors": 64, "vocab.txt": 40}
 
 
-def test_a_repository_without_safetensors_is_refused(place, seen):
+def test_a_repository_without_safetensors_is_refused(place, record_fault):
     """Before the library falls back on the pickle that lies beside it."""
     (place.folder / "model.safetensors").unlink()
     status, said, _ = place.ask()
@@ -168,11 +168,11 @@ def test_a_repository_without_safetensors_is_refused(place, seen):
     assert "a pickle can run any code" in said
     assert said.count("\n") == 1
     assert not [r for r in place.mirror.requests if r.startswith("GET /someone")]
-    seen("a repository of the Hub has a pickle and no safetensors", said)
+    record_fault("a repository of the Hub has a pickle and no safetensors", said)
 
 
 @pytest.mark.parametrize("revision", [REVISION[:7], "main", REVISION.upper() + "A"])
-def test_a_revision_of_other_than_40_digits_is_refused(place, seen, revision):
+def test_a_revision_of_other_than_40_digits_is_refused(place, record_fault, revision):
     place.spec["revision"] = revision
     status, said, _ = place.ask()
     assert status == 3
@@ -180,10 +180,10 @@ def test_a_revision_of_other_than_40_digits_is_refused(place, seen, revision):
     assert repr(revision) in said
     assert said.count("\n") == 1
     assert place.mirror.requests == []
-    seen(f"the catalogue's revision is {revision!r}", said)
+    record_fault(f"the catalogue's revision is {revision!r}", said)
 
 
-def test_without_a_pinned_hash_the_first_use_decides(place, seen):
+def test_without_a_pinned_hash_the_first_use_decides(place, record_fault):
     """The sha256 that the Hub announced is kept; other weights do not follow it."""
     first = place.spec.pop("sha256")
     assert place.ask()[0] == 0
@@ -195,27 +195,29 @@ def test_without_a_pinned_hash_the_first_use_decides(place, seen):
     assert status == 3
     assert "damaged model.safetensors" in said
     assert place.stored() is None
-    seen("other weights than at the first use, no sha256 in the catalogue", said)
+    record_fault(
+        "other weights than at the first use, no sha256 in the catalogue", said
+    )
 
 
-def test_without_any_hash_nothing_is_taken(place, seen):
+def test_without_any_hash_nothing_is_taken(place, record_fault):
     place.spec.pop("sha256")
     place.mirror.fault = "no-hash"
     status, said, _ = place.ask()
     assert status == 3
     assert "announces no sha256" in said
     assert place.bodies() == 0
-    seen("neither the Hub nor the catalogue has a sha256", said)
+    record_fault("neither the Hub nor the catalogue has a sha256", said)
 
 
-def test_files_that_are_not_here_are_said(seen):
+def test_files_that_are_not_here_are_said(record_fault):
     with pytest.raises(HelperError, match="No files of 'nope' are on") as caught:
         files_of("nope")
-    seen("files_of given what model_for did not name", caught.value)
+    record_fault("files_of given what model_for did not name", caught.value)
 
 
 @pytest.mark.parametrize("kept", ["HF_TOKEN", "file"])
-def test_a_refused_token_is_named(place, seen, kept, tmp_path):
+def test_a_refused_token_is_named(place, record_fault, kept, tmp_path):
     token, more = "hf_0123456789abcdefgh", {}
     if kept == "file":
         path = tmp_path / "token"
@@ -231,13 +233,13 @@ def test_a_refused_token_is_named(place, seen, kept, tmp_path):
     assert (str(path) if kept == "file" else "variable HF_TOKEN") in said
     assert "expired" in said
     assert said.count("\n") == 1
-    seen(f"the Hub refuses a token from {kept}", said)
+    record_fault(f"the Hub refuses a token from {kept}", said)
     place.mirror.fault = ""
     assert place.ask(**more)[0] == 0
     assert place.mirror.tokens == {f"Bearer {token}"}
 
 
-def test_a_dead_proxy_is_named(place, seen):
+def test_a_dead_proxy_is_named(place, record_fault):
     """With an empty cache; the password in its address is not shown."""
     more = {"http_proxy": "http://user:secret@127.0.0.1:9", "NO_PROXY": "example.org"}
     more |= {"HTTP_PROXY": more["http_proxy"], "no_proxy": "example.org"}
@@ -247,7 +249,7 @@ def test_a_dead_proxy_is_named(place, seen):
     assert "HTTP_PROXY" in said
     assert "secret" not in said
     assert seconds < 20
-    seen("a dead proxy before the Hub, empty cache", said)
+    record_fault("a dead proxy before the Hub, empty cache", said)
 
 
 def test_every_row_of_the_catalogue_is_pinned():
@@ -275,25 +277,25 @@ def test_first_use_downloads_second_does_not(place):
     assert place.bodies() == 1
 
 
-def test_offline_works_once_fetched(place, seen):
+def test_offline_works_once_fetched(place, record_fault):
     place.ask()
     place.mirror.requests.clear()
     status, said, _ = place.ask("load", HF_HUB_OFFLINE="1")
     assert status == 0
     assert "LOADED bert" in said
     assert place.mirror.requests == []
-    seen("HF_HUB_OFFLINE=1, model fetched before", said)
+    record_fault("HF_HUB_OFFLINE=1, model fetched before", said)
 
 
-def test_offline_with_an_empty_cache_is_said(place, seen):
+def test_offline_with_an_empty_cache_is_said(place, record_fault):
     status, said, seconds = place.ask(HF_HUB_OFFLINE="1")
     assert status == 3
     assert "HF_HUB_OFFLINE is set" in said
     assert seconds < 20
-    seen("HF_HUB_OFFLINE=1, empty cache", said)
+    record_fault("HF_HUB_OFFLINE=1, empty cache", said)
 
 
-def test_a_hub_that_is_down_costs_seconds_not_a_minute(place, seen):
+def test_a_hub_that_is_down_costs_seconds_not_a_minute(place, record_fault):
     place.ask()
     place.mirror.stop()
     status, said, seconds = place.ask("load")
@@ -301,11 +303,11 @@ def test_a_hub_that_is_down_costs_seconds_not_a_minute(place, seen):
     assert "Working offline" in said
     assert "LOADED bert" in said
     assert seconds < 20  # the client by itself takes 53 s
-    seen("Hub down, model fetched before", said)
+    record_fault("Hub down, model fetched before", said)
 
 
 @pytest.mark.parametrize("fault", ["429", "500", "401"])
-def test_a_hub_that_refuses_does_not_stop_a_warm_cache(place, seen, fault):
+def test_a_hub_that_refuses_does_not_stop_a_warm_cache(place, record_fault, fault):
     place.ask()
     place.mirror.fault = fault
     status, said, seconds = place.ask("load")
@@ -313,16 +315,16 @@ def test_a_hub_that_refuses_does_not_stop_a_warm_cache(place, seen, fault):
     assert "Working offline" in said
     assert "LOADED bert" in said
     assert seconds < 20
-    seen(f"Hub answers {fault} to everything, model fetched before", said)
+    record_fault(f"Hub answers {fault} to everything, model fetched before", said)
 
 
-def test_a_hub_that_is_down_with_an_empty_cache(place, seen):
+def test_a_hub_that_is_down_with_an_empty_cache(place, record_fault):
     place.mirror.stop()
     status, said, seconds = place.ask()
     assert status == 3
     assert "not reachable" in said
     assert seconds < 20
-    seen("Hub down, empty cache", said)
+    record_fault("Hub down, empty cache", said)
 
 
 @pytest.mark.parametrize(
@@ -339,7 +341,7 @@ def test_a_hub_that_is_down_with_an_empty_cache(place, seen):
         ("blob-500", "broke off"),
     ],
 )
-def test_a_faulty_hub_ends_in_one_line(place, seen, fault, words):
+def test_a_faulty_hub_ends_in_one_line(place, record_fault, fault, words):
     place.mirror.fault = fault
     status, said, seconds = place.ask()
     assert status == 3
@@ -351,29 +353,29 @@ def test_a_faulty_hub_ends_in_one_line(place, seen, fault, words):
     place.mirror.fault = ""
     assert place.ask()[0] == 0, "the next try gets it right"
     assert place.stored() == whole
-    seen(f"Hub, empty cache: {fault}", said)
+    record_fault(f"Hub, empty cache: {fault}", said)
 
 
 @pytest.mark.parametrize("fault", ["corrupt", "cut", "blob-500"])
-def test_a_passing_fault_is_tried_again(place, seen, fault):
+def test_a_passing_fault_is_tried_again(place, record_fault, fault):
     place.mirror.fault, place.mirror.until = fault, 1
     status, said, _ = place.ask()
     assert status == 0, said
     assert place.stored() == (place.folder / "model.safetensors").read_bytes()
-    seen(f"Hub: {fault}, once", said)
+    record_fault(f"Hub: {fault}, once", said)
 
 
-def test_a_hub_that_hangs_is_left(place, seen):
+def test_a_hub_that_hangs_is_left(place, record_fault):
     place.mirror.fault = "hang"
     status, said, seconds = place.ask(HF_HUB_ETAG_TIMEOUT="1")
     assert status == 3
     assert "not reachable" in said
     assert seconds < 20
-    seen("Hub takes the connection and never answers", said)
+    record_fault("Hub takes the connection and never answers", said)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
-def test_a_damaged_copy_in_the_cache_is_fetched_again(place, seen, name):
+def test_a_damaged_copy_in_the_cache_is_fetched_again(place, record_fault, name):
     place.ask()
     path = next(place.home.rglob(name)).resolve()
     data = bytearray(path.read_bytes())
@@ -383,16 +385,16 @@ def test_a_damaged_copy_in_the_cache_is_fetched_again(place, seen, name):
     assert status == 0
     assert "damaged" in said
     assert path.read_bytes() == (place.folder / name).read_bytes()
-    seen(f"{name} in the Hub's cache damaged", said)
+    record_fault(f"{name} in the Hub's cache damaged", said)
 
 
-def test_weights_that_are_not_the_pinned_ones_are_refused(place, seen):
+def test_weights_that_are_not_the_pinned_ones_are_refused(place, record_fault):
     place.spec["sha256"] = "0" * 64
     status, said, _ = place.ask()
     assert status == 3
     assert "damaged model.safetensors" in said
     assert place.stored() is None
-    seen("the Hub serves other weights than the pinned ones", said)
+    record_fault("the Hub serves other weights than the pinned ones", said)
 
 
 def test_other_revisions_in_the_cache_are_left_alone(place):
@@ -406,9 +408,11 @@ def test_other_revisions_in_the_cache_are_left_alone(place):
     assert (other / "mine").read_text() == "kept"
 
 
-def test_two_processes_at_once_fetch_once(place, seen):
+def test_two_processes_at_once_fetch_once(place, record_fault):
     with ThreadPoolExecutor(2) as pool:
         both = list(pool.map(lambda _: place.ask(), range(2)))
     assert [status for status, _, _ in both] == [0, 0]
     assert place.bodies() == 1
-    seen("two processes fetch the same Hub model at once", "one fetches, both use it")
+    record_fault(
+        "two processes fetch the same Hub model at once", "one fetches, both use it"
+    )

@@ -278,10 +278,10 @@ def test_drawings_have_models_of_their_own(task, drawings, capsys):
     assert entry["hub"] == entry["drawings"]["hub"]
 
 
-def test_an_unknown_kind_is_said(seen):
+def test_an_unknown_kind_is_said(record_fault):
     with pytest.raises(HelperError, match="'paintings'.*None, 'drawings'") as told:
         model_for("image-classification", "paintings")
-    seen("a kind of model that does not exist", told.value)
+    record_fault("a kind of model that does not exist", told.value)
     with pytest.raises(HelperError, match="'translate' of the kind.*one of: None"):
         model_for("translate", "drawings")
 
@@ -466,7 +466,7 @@ UNREADABLE = [
     ("what", "name", "data", "said"), UNREADABLE, ids=[row[1] for row in UNREADABLE]
 )
 def test_what_cannot_be_read_is_one_line(
-    what, name, data, said, classify, choose, tmp_path, seen
+    what, name, data, said, classify, choose, tmp_path, record_fault
 ):
     path = tmp_path / name
     data = ESPRESSO.read_bytes()[:9000] if data is None else data
@@ -474,7 +474,7 @@ def test_what_cannot_be_read_is_one_line(
     with pytest.raises(HelperError, match=f"^{name} {said}.*such as JPEG") as told:
         photograph(path)
     assert "\n" not in str(told.value)
-    seen(what, told.value)
+    record_fault(what, told.value)
     with pytest.raises(HelperError, match=f"^The upload {said}"):
         photograph(data)
     # The pipelines by themselves: an error of Pillow's, and no label.
@@ -483,10 +483,10 @@ def test_what_cannot_be_read_is_one_line(
             ask(str(path))
 
 
-def test_a_photograph_that_is_not_there_is_said(tmp_path, seen):
+def test_a_photograph_that_is_not_there_is_said(tmp_path, record_fault):
     with pytest.raises(HelperError, match=r"^none\.jpg cannot be read: No") as told:
         photograph(tmp_path / "none.jpg")
-    seen("a photograph that is not there", told.value)
+    record_fault("a photograph that is not there", told.value)
 
 
 def test_a_picture_of_too_many_pixels_is_refused(monkeypatch, tmp_path):

@@ -47,14 +47,14 @@ def test_every_set_says_what_it_is_and_how_it_is_had(name):
         assert package["name"] and package["version"]
 
 
-def test_an_absent_set_is_one_clear_error(tmp_path, seen):
+def test_an_absent_set_is_one_clear_error(tmp_path, record_fault):
     with pytest.raises(prepare.MissingData) as caught:
         prepare.ready("goemotions", tmp_path)
     said = str(caught.value)
     assert said.startswith("The data set goemotions (GoEmotions, comments")
     assert str(tmp_path / "goemotions") in said
     assert "Put train.tsv and emotions.txt" in said
-    seen("a data set that a recipe needs is absent", said)
+    record_fault("a data set that a recipe needs is absent", said)
 
 
 def test_an_unknown_set_is_said(tmp_path):
@@ -62,14 +62,14 @@ def test_an_unknown_set_is_said(tmp_path):
         prepare.ready("sst3", tmp_path)
 
 
-def test_a_file_that_is_another_one_is_refused(tmp_path, seen):
+def test_a_file_that_is_another_one_is_refused(tmp_path, record_fault):
     folder = tmp_path / "sst2"
     folder.mkdir()
     for name in ("train.tsv", "validation.tsv"):
         (folder / name).write_text("sentence\tlabel\na fine film\t1\n", "utf-8")
     with pytest.raises(prepare.WrongData, match=r"train.tsv is not what") as caught:
         prepare.ready("sst2", tmp_path)
-    seen("a data set with another sha256", caught.value)
+    record_fault("a data set with another sha256", caught.value)
 
 
 def test_many_files_have_one_hash(tmp_path, table):
@@ -104,13 +104,13 @@ def package_of(folder, ending):
 
 
 @pytest.mark.parametrize("ending", [".whl", ".tgz"])
-def test_an_archive_with_a_wrong_hash_is_refused(tmp_path, ending, seen):
+def test_an_archive_with_a_wrong_hash_is_refused(tmp_path, ending, record_fault):
     path, row = package_of(tmp_path, ending)
     assert prepare.archive(row, tmp_path) == path
     path.write_bytes(path.read_bytes() + b"more")
     with pytest.raises(prepare.WrongData, match="was refused") as caught:
         prepare.archive(row, tmp_path)
-    seen(f"a package {ending} with another sha256", caught.value)
+    record_fault(f"a package {ending} with another sha256", caught.value)
 
 
 @pytest.mark.parametrize("ending", [".whl", ".tgz"])
@@ -147,7 +147,7 @@ def test_a_half_extracted_archive_is_not_whole(tmp_path, ending):
     assert (folder / "package" / "b.txt").read_bytes() == b"b" * 4000
 
 
-def test_a_package_that_cannot_be_had_is_said(tmp_path, monkeypatch, seen):
+def test_a_package_that_cannot_be_had_is_said(tmp_path, monkeypatch, record_fault):
     monkeypatch.setattr(prepare, "_download", lambda package, folder: "no network")
     row = {"name": "thing", "version": "1.0", "file": "thing-1.0.tgz", "sha256": "0"}
     with pytest.raises(prepare.MissingData) as caught:
@@ -155,7 +155,7 @@ def test_a_package_that_cannot_be_had_is_said(tmp_path, monkeypatch, seen):
     assert str(caught.value).startswith(
         "thing 1.0 could not be fetched: no network Put thing-1.0.tgz into"
     )
-    seen("a package that the registry does not give", caught.value)
+    record_fault("a package that the registry does not give", caught.value)
 
 
 def test_a_set_is_fetched_once_and_then_at_hand(tmp_path, table, monkeypatch):
@@ -197,11 +197,11 @@ def test_a_part_that_was_put_there_by_hand_stays(tmp_path, monkeypatch):
     assert (tmp_path / "sst2" / "notes.txt").is_file()
 
 
-def test_a_debian_package_elsewhere_is_said(tmp_path, monkeypatch, seen):
+def test_a_debian_package_elsewhere_is_said(tmp_path, monkeypatch, record_fault):
     monkeypatch.setattr(prepare.shutil, "which", lambda name: None)
     with pytest.raises(prepare.MissingData, match="Unpack it by hand") as caught:
         prepare.unpacked(tmp_path / "thing.deb", tmp_path / "thing")
-    seen("a Debian package where there is no dpkg-deb", caught.value)
+    record_fault("a Debian package where there is no dpkg-deb", caught.value)
 
 
 def test_a_hub_that_does_not_answer_leaves_nothing(tmp_path, monkeypatch):

@@ -130,7 +130,7 @@ def one_line(text, name="setup"):
 # --- before anything is made ------------------------------------------------------
 
 
-def test_an_old_python_is_said(monkeypatch, capsys, seen):
+def test_an_old_python_is_said(monkeypatch, capsys, record_fault):
     monkeypatch.setattr(bootstrap.sys, "version_info", (3, 10, 18))
     with pytest.raises(SystemExit) as caught:
         bootstrap.check_python()
@@ -138,7 +138,7 @@ def test_an_old_python_is_said(monkeypatch, capsys, seen):
     said = one_line(capsys.readouterr().err)
     assert "this is Python 3.10" in said
     assert RANGE in said
-    seen("Python 3.10", said)
+    record_fault("Python 3.10", said)
 
 
 @pytest.mark.parametrize("minor", [11, 12, 13, 14, 15])
@@ -161,7 +161,7 @@ def test_a_real_old_python_says_so_without_traceback(name):
 
 
 def test_a_full_disk_is_said_before_anything_is_made(
-    monkeypatch, capsys, tmp_path, seen
+    monkeypatch, capsys, tmp_path, record_fault
 ):
     usage = SimpleNamespace(free=1.2e9)
     monkeypatch.setattr(bootstrap.shutil, "disk_usage", lambda _: usage)
@@ -169,7 +169,7 @@ def test_a_full_disk_is_said_before_anything_is_made(
         bootstrap.check_disk(str(tmp_path / "venv"))
     said = one_line(capsys.readouterr().err)
     assert "1.2 GB are free" in said
-    seen("no space for the first install", said)
+    record_fault("no space for the first install", said)
 
 
 # --- what is done, and when it is done again --------------------------------------
@@ -433,7 +433,7 @@ def test_what_pip_and_uv_print_becomes_a_sentence(printed, words):
 
 
 @posix
-def test_a_dead_proxy_is_named_without_its_password(project, seen):
+def test_a_dead_proxy_is_named_without_its_password(project, record_fault):
     proxy = "http://me:secret@127.0.0.1:9"
     done = project.run("setup", HTTPS_PROXY=proxy, STAND_IN="proxy")
     assert done.status == 1
@@ -442,10 +442,10 @@ def test_a_dead_proxy_is_named_without_its_password(project, seen):
     assert "secret" not in said
     assert "no network" not in said
     assert not (project.folder / ".venv" / "ready").exists()
-    seen("a dead proxy at set-up", said)
+    record_fault("a dead proxy at set-up", said)
 
 
-def test_a_first_install_without_network_says_so(project, seen):
+def test_a_first_install_without_network_says_so(project, record_fault):
     """The real thing: no network, no wheels at hand, and too old a uv, which is left
     alone: Python's own venv and pip are asked."""
     namespace = ["unshare", "--map-root-user", "--net"]
@@ -464,7 +464,7 @@ def test_a_first_install_without_network_says_so(project, seen):
     assert "installing uv failed: no network" in one_line(done.stderr)
     assert project.calls() == []
     assert not (project.folder / ".venv" / "ready").exists()
-    seen("first install without a network", done.stderr)
+    record_fault("first install without a network", done.stderr)
 
 
 # --- two at once ------------------------------------------------------------------
@@ -527,7 +527,7 @@ def ended(pid):
 
 @posix
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_ctrl_c_ends_a_run_and_what_it_started(project, seen, sign):
+def test_ctrl_c_ends_a_run_and_what_it_started(project, record_fault, sign):
     project.run("setup")
     process = project.start("run", STAND_IN="stubborn")
     wait_for(lambda: read(f"{project.log}.pid"))
@@ -541,7 +541,7 @@ def test_ctrl_c_ends_a_run_and_what_it_started(project, seen, sign):
     assert "interrupted" in one_line(error, "run")
     assert ended(pid)
     assert project.run("run").status == 0
-    seen("Ctrl-C while the series runs", error)
+    record_fault("Ctrl-C while the series runs", error)
 
 
 @posix
