@@ -41,7 +41,8 @@ VERSIONS = {
 }
 
 # A step of a command: the folder to be in and the arguments of .venv's Python.
-PYTEST = ["-m", "pytest", "-n", "2", "--dist", "loadscope", "--no-loadscope-reorder"]
+# Two workers; tests/tiers.py says what stays on one of them, and what each tier is.
+PYTEST = ["-m", "pytest", "-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]
 LINT = [
     (".", ["-m", "ruff", "check", "."]),
     (".", ["-m", "ruff", "format", "--check", "--exclude", "*.ipynb", "."]),
@@ -52,8 +53,7 @@ LINT = [
     ),
     (".", ["-m", "codespell_lib"]),
 ]
-QUICK = ["tests/test_hygiene.py", "tests/test_setup.py", "tests/test_store.py"]
-QUICK += ["tests/test_book.py", "tests/test_suite.py"]
+LIGHT = ["tests", "-m", "not model and not nightly"]
 SCORES = ("notebooks", ["-m", "recipes", "score"])
 SMOKE_AT_BOTH_ENDS = [
     (
@@ -86,7 +86,7 @@ COMMANDS = {
     ),
     "check": (
         "lint, hygiene and unit tests, in a minute",
-        LINT + [(".", PYTEST + QUICK)],
+        LINT + [(".", PYTEST + LIGHT)],
         True,
     ),
     "smoke": (
@@ -94,10 +94,14 @@ COMMANDS = {
         [(".", PYTEST + ["notebooks/[0-9]*.ipynb"])],
         True,
     ),
-    "test": ("run the whole test suite, two files at a time", [(".", PYTEST)], True),
+    "test": (
+        "all tests but those of the night",
+        [(".", [*PYTEST, "-m", "not nightly"])],
+        True,
+    ),
     "nightly": (
         "the scores, the chapters on the oldest and newest packages, the whole suite",
-        [SCORES, *SMOKE_AT_BOTH_ENDS, (".", PYTEST)],
+        [SCORES, *SMOKE_AT_BOTH_ENDS, (".", [*PYTEST, "-m", "nightly"])],
         True,
     ),
     "scores": ("measure every model card again (--data for more sets)", [SCORES], True),
