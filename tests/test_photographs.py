@@ -25,6 +25,7 @@ from helpers.catalogue import MODELS, catalogue
 from helpers.errors import FetchError, HelperError
 from recipes.datasets.photographs import LABELS, PARTS, photographs
 
+pytestmark = pytest.mark.model
 STORED = Path(__file__).with_name("efficientnet_logits.json")
 PHOTOGRAPHS = PARTS["pages"]
 FOUR = ["cat.jpg", "espresso.jpg", "photographer.jpg", "bridge.jpg"]
