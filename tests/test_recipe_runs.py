@@ -44,7 +44,8 @@ def data(tmp_path):
             path.write_bytes(text) if isinstance(text, bytes) else path.write_text(
                 text, "utf-8"
             )
-        written = {p.name: sha256(p) for p in sorted((folder / name).glob("*.*"))}
+        here = [path for path in sorted((folder / name).iterdir()) if path.is_file()]
+        written = {p.name: sha256(p) for p in here if p.name != prepare.MANIFEST}
         (folder / name / prepare.MANIFEST).write_text(json.dumps(written), "utf-8")
 
     return folder, put

@@ -188,6 +188,22 @@ def test_a_set_from_the_hub_trains_and_does_not_score(tmp_path, monkeypatch):
         sst2.load(tmp_path)
 
 
+def test_a_part_that_was_put_there_by_hand_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr(prepare, "_from_hub", None)  # must not be called
+    (tmp_path / "sst2").mkdir()
+    (tmp_path / "sst2" / "notes.txt").write_text("mine", "utf-8")
+    with pytest.raises(prepare.MissingData, match="Absent: .*train.tsv"):
+        prepare.fetch("sst2", tmp_path)
+    assert (tmp_path / "sst2" / "notes.txt").is_file()
+
+
+def test_a_debian_package_elsewhere_is_said(tmp_path, monkeypatch, seen):
+    monkeypatch.setattr(prepare.shutil, "which", lambda name: None)
+    with pytest.raises(prepare.MissingData, match="Unpack it by hand") as caught:
+        prepare.unpacked(tmp_path / "thing.deb", tmp_path / "thing")
+    seen("a Debian package where there is no dpkg-deb", caught.value)
+
+
 def test_a_hub_that_does_not_answer_leaves_nothing(tmp_path, monkeypatch):
     import datasets
 

@@ -98,6 +98,8 @@ def fetch(name: str, data: Path) -> Path:
         return ready(name, data)
     except MissingData:
         row = source(name)
+        if "loader" in row and (data / name).exists():
+            raise  # a part of it was put there by hand
     for package in packages(row):
         path = archive(package, data / ARCHIVES)
         if "table" not in row:
@@ -212,10 +214,16 @@ def unpacked(path: Path, folder: Path) -> Path:
     """Return `folder` with all files of an archive in it, unpacked where it is not yet.
 
     The files go into a folder aside, which is renamed when the last one is there: an
-    interrupted call leaves no folder that looks whole.
+    interrupted call leaves no folder that looks whole. Raises MissingData for a .deb
+    where nothing here can unpack one.
     """
     if folder.is_dir():
         return folder
+    if path.suffix == ".deb" and not shutil.which("dpkg-deb"):
+        raise MissingData(
+            f"{path} can be unpacked with Debian's dpkg-deb, which is not here. "
+            f"Unpack it by hand into {folder}."
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="aside-") as aside:
         whole = Path(aside) / "whole"
