@@ -1,7 +1,7 @@
 """Proves that the suite fails when it should: each test breaks something on purpose.
 
 Small notebooks are written into build/, run under the suite's own conftest, all of them
-in one go, and each failure is looked for.
+in one go and two at a time, and each failure is looked for.
 """
 
 import importlib.util
@@ -29,6 +29,7 @@ PLAIN = "# NBVAL_IGNORE_OUTPUT\n"
 # For each notebook its cells: source, and the output that is stored.
 NOTEBOOKS = {
     "right": [("print(1)", "1\n"), ("!true", None)],
+    "together": [("x = 1", None), ("x += 1", None), ("x += 1; print(x)", "3\n")],
     "changed": [("print('new')", "old\n")],
     "third_digit": [("print(0.1234567)", "0.1244567\n")],
     "fifth_digit": [("print(0.1234567)", "0.1234999\n")],
@@ -76,6 +77,7 @@ def fared():
         [
             *[*command, "--color=no", "-p", "no:cacheprovider"],
             *[f"--nbval-cell-timeout={TIMEOUT}", f"--junit-xml={report}"],
+            *["-n", "2", "--dist", "loadscope", "--no-loadscope-reorder"],
         ],
         cwd=ROOT,
         capture_output=True,
@@ -103,9 +105,13 @@ def test_a_right_notebook_passes(fared):
     assert verdicts(fared["right"]) == ["passed", "passed"]
 
 
+def test_the_cells_of_a_notebook_stay_on_one_worker(fared):
+    assert verdicts(fared["together"]) == ["passed", "passed", "passed"]
+
+
 def test_cells_are_counted(fared):
     assert set(fared) == {*NOTEBOOKS, None}
-    assert "cells run: 13, output compared: 11, excused: 2" in fared[None]
+    assert "cells run: 16, output compared: 14, excused: 2" in fared[None]
 
 
 def test_a_changed_output_fails(fared, record_fault):

@@ -7,7 +7,7 @@
 | test | `pytest -m "not nightly"`: all but what is slow and changes rarely |
 | nightly | `pytest -m nightly` |
 
-With `-n 2 --dist loadgroup --no-loadscope-reorder` two workers share them: a file
+With `-n 2 --dist loadscope --no-loadscope-reorder` two workers share them: a file
 stays on one worker, the longest files come first.
 
 A test that asks for a fixture of HEAVY, or lies in a file of HEAVY_FILES, is marked
@@ -41,7 +41,7 @@ LONGEST = (
 )
 # Parts of the ids of tests that need not stay with their file: each goes where there
 # is room.
-SPREAD = ("test_accelerator.py", "test_hub_notebooks.py", "test_rerun.py", CARDS)
+SPREAD = ("test_accelerator.py", "test_rerun.py", CARDS)
 SLOW = 5.0  # seconds; a test that takes longer is no test for `make check`
 
 current: pytest.Item | None = None  # the test that is running
@@ -56,7 +56,7 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what loads a model, put files together, and begin with the longest."""
+    """Mark what loads a model, and begin with what takes longest."""
 
     def place(item: pytest.Item) -> int:
         found = (i for i, part in enumerate(LONGEST) if part in name_of(item))
@@ -66,15 +66,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         heavy = any(part in item.path.name for part in HEAVY_FILES)
         if heavy or HEAVY & set(getattr(item, "fixturenames", ())):
             item.add_marker("model")
-        alone = any(part in name_of(item) for part in SPREAD)
-        file = item.path.relative_to(item.config.rootpath).as_posix()
-        item.add_marker(pytest.mark.xdist_group(name_of(item) if alone else file))
     items.sort(key=place)
 
 
 def name_of(item: pytest.Item) -> str:
     """Return a test's file and name, however its id is spelled."""
     return f"{item.path.name}::{item.name}"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log):
+    """Keep a file on one worker, as `loadscope` does, but for the tests of SPREAD."""
+    if config.getoption("dist") != "loadscope":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Spreading(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            if any(part in nodeid for part in SPREAD):
+                return nodeid
+            return super()._split_scope(nodeid)
+
+    return Spreading(config, log)
 
 
 # --- the guard: nothing that takes long slips into `make check` -------------------

@@ -42,7 +42,7 @@ VERSIONS = {
 
 # A step of a command: the folder to be in and the arguments of .venv's Python.
 # Two workers; tests/tiers.py says what stays on one of them, and what each tier is.
-PYTEST = ["-m", "pytest", "-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]
+PYTEST = ["-m", "pytest", "-n", "2", "--dist", "loadscope", "--no-loadscope-reorder"]
 LINT = [
     (".", ["-m", "ruff", "check", "."]),
     (".", ["-m", "ruff", "format", "--check", "--exclude", "*.ipynb", "."]),
@@ -107,7 +107,7 @@ COMMANDS = {
     "scores": ("measure every model card again (--data for more sets)", [SCORES], True),
     "bench": (
         "print what the series costs, as ratios",
-        [(".", ["tests/bench.py"])],
+        [("notebooks", ["-m", "book.bench"])],
         True,
     ),
     "lint": ("check code, notebooks and spelling", LINT, False),
