@@ -98,6 +98,15 @@ def bootstrap(path: Path) -> str:
     return BOOTSTRAP.format(folder="notebooks", root="../", **where)
 
 
+def fetched(path: Path) -> str:
+    """Return the half sentence that says what a chapter's first run fetches."""
+    from book.downloads import megabytes  # which asks this module for the chapters
+
+    mb = megabytes(path)
+    hub = f"{mb['hub']:,} MB with `MODELS=hub`"
+    return f"the first run fetches {mb['embedded']} MB of models, {hub}."
+
+
 def notebook_text(path: Path) -> str:
     """Return a notebook as it should be on disk, its repeated cells renewed."""
     notebook = nbformat.read(path, as_version=4)
@@ -106,6 +115,10 @@ def notebook_text(path: Path) -> str:
             cell.source = links(path)
         elif cell.id == "bootstrap":
             cell.source = bootstrap(path)
+        elif cell.id == "goals":
+            cell.source = re.sub(
+                r"the first run fetches .*", fetched(path), cell.source
+            )
     return nbformat.writes(notebook) + "\n"
 
 
