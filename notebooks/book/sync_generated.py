@@ -29,7 +29,8 @@ import sys
 
 REPOSITORY = "{repository}"
 if "google.colab" in sys.modules and not os.path.isdir("helpers"):
-    !git clone --quiet --depth 1 --branch {branch} {{REPOSITORY}} series
+    if not os.path.isdir("series"):
+        !git clone --quiet --depth 1 --branch {branch} {{REPOSITORY}} series
     %cd -q series/{folder}
     %pip install --quiet --requirement {root}transformers_requirements.txt
 for place in ["..", "notebooks"]:
