@@ -168,7 +168,7 @@ def test_pip_would_not_replace_colabs_torch():
 
 
 STALE = """
-import sys, types
+import types
 sys.modules["transformers"] = types.ModuleType("transformers")
 sys.modules["transformers"].__version__ = "4.57.1"
 """
@@ -176,7 +176,7 @@ sys.modules["transformers"].__version__ = "4.57.1"
 
 @pytest.mark.model
 def test_an_older_library_in_use_asks_for_a_restart(origin, tmp_path, monkeypatch):
-    """Colab's own transformers was imported before the cell installed another: setup
+    """Colab's own transformers was imported before the cell installed another: it
     says so in one line. After the restart, the folder that is there is taken."""
     address = sync_generated.settings()["repository"]
     monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
@@ -187,7 +187,11 @@ def test_an_older_library_in_use_asks_for_a_restart(origin, tmp_path, monkeypatc
         for cell in nbformat.read(PATHS[0], as_version=4).cells
         if cell.id in ("bootstrap", "setup")
     ]
-    colab = "import sys, types; sys.modules['google.colab'] = types.ModuleType('colab')"
+    stand_in = tmp_path / "site" / "google" / "colab"
+    stand_in.mkdir(parents=True)
+    (stand_in / "__init__.py").write_text("")
+    colab = f"import sys\nsys.path.append({str(tmp_path / 'site')!r})\n"
+    colab += "import google.colab\n"
 
     def run(before):
         first = nbformat.v4.new_code_cell(before)
@@ -200,7 +204,7 @@ def test_an_older_library_in_use_asks_for_a_restart(origin, tmp_path, monkeypatc
         ).execute(stderr=subprocess.DEVNULL)
         return [cell.outputs for cell in notebook.cells[1:]]
 
-    _, (stop,) = run(colab + STALE)
+    (*_, stop), _ = run(colab + STALE)
     (line,) = stop.traceback
     assert "\n" not in line
     assert "transformers 4.57.1 was loaded before" in line

@@ -67,9 +67,10 @@ def _unless_untrue(record: LogRecord) -> bool:
     return "'VisionTextDualEncoderModel' is not supported" not in record.getMessage()
 
 
-def _stop_where_an_older_library_is_loaded() -> None:
-    """Raise HelperError where a library was installed anew after it was imported, as
-    in Colab: of the new files, the old ones in memory would import what they lack."""
+def stop_if_stale() -> None:
+    """Raise HelperError where the library was installed anew after it was imported, as
+    in Colab: its new files would ask the old ones in memory for what they lack. Every
+    notebook's first cell calls it in Colab, `setup` everywhere."""
     for name in ("huggingface_hub", "transformers"):
         loaded = getattr(sys.modules.get(name), "__version__", None)
         if loaded and loaded != (installed := version(name)):
@@ -105,7 +106,7 @@ def setup(seed: int = 0) -> None:
     Raises HelperError where MODELS or DEVICE names what there is not, and where the
     kernel has loaded another version of the library than is installed.
     """
-    _stop_where_an_older_library_is_loaded()
+    stop_if_stale()
     chosen, where = mode(), device()
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     import torch
