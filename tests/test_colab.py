@@ -131,3 +131,51 @@ def test_pip_would_not_replace_colabs_torch():
     )
     assert done.returncode == 0, done.stderr
     assert "torch" not in done.stdout
+
+
+STALE = """
+import types
+sys.modules["transformers"] = types.ModuleType("transformers")
+sys.modules["transformers"].__version__ = "4.57.1"
+"""
+
+
+@pytest.mark.model
+def test_an_older_library_in_use_asks_for_a_restart(origin, tmp_path, monkeypatch):
+    """Colab's own transformers was imported before the cell installed another: it
+    says so in one line. After the restart, the folder that is there is taken."""
+    address = sync_generated.settings()["repository"]
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.file://{origin}.insteadOf")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", address)
+    code = [
+        cell
+        for cell in nbformat.read(PATHS[0], as_version=4).cells
+        if cell.id in ("bootstrap", "setup")
+    ]
+    stand_in = tmp_path / "site" / "google" / "colab"
+    stand_in.mkdir(parents=True)
+    (stand_in / "__init__.py").write_text("")
+    colab = f"import sys\nsys.path.append({str(tmp_path / 'site')!r})\n"
+    colab += "import google.colab\n"
+
+    def run(before):
+        first = nbformat.v4.new_code_cell(before)
+        notebook = nbformat.v4.new_notebook(cells=[first, *code])
+        for cell in notebook.cells:
+            cell.outputs = []
+        place = {"metadata": {"path": str(tmp_path)}}
+        NotebookClient(
+            notebook, timeout=120, resources=place, allow_errors=True
+        ).execute(stderr=subprocess.DEVNULL)
+        return [cell.outputs for cell in notebook.cells[1:]]
+
+    (*_, stop), _ = run(colab + STALE)
+    (line,) = stop.traceback
+    assert "\n" not in line
+    assert "transformers 4.57.1 was loaded before" in line
+    assert "Restart the kernel" in line
+    assert (tmp_path / "series" / "notebooks").is_dir()
+    got, (ready,) = run(colab)
+    assert "fatal" not in str(got)
+    assert "Mode embedded" in ready.text

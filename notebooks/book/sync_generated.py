@@ -29,9 +29,13 @@ import sys
 
 REPOSITORY = "{repository}"
 if "google.colab" in sys.modules and not os.path.isdir("helpers"):
-    !git clone --quiet --depth 1 --branch {branch} {{REPOSITORY}} series
+    if not os.path.isdir("series"):
+        !git clone --quiet --depth 1 --branch {branch} {{REPOSITORY}} series
     %cd -q series/{folder}
     %pip install --quiet --requirement {root}transformers_requirements.txt
+    from helpers.session import stop_if_stale
+
+    stop_if_stale()
 for place in ["..", "notebooks"]:
     if not os.path.isdir("helpers") and os.path.isdir(f"{{place}}/helpers"):
         os.chdir(place)"""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from importlib.metadata import version
 from logging import LogRecord, getLogger
 
 from .errors import HelperError
@@ -66,6 +67,19 @@ def _unless_untrue(record: LogRecord) -> bool:
     return "'VisionTextDualEncoderModel' is not supported" not in record.getMessage()
 
 
+def stop_if_stale() -> None:
+    """Raise HelperError where the library was installed anew after it was imported, as
+    in Colab: its new files would ask the old ones in memory for what they lack. Every
+    notebook's first cell calls it in Colab, `setup` everywhere."""
+    for name in ("huggingface_hub", "transformers"):
+        loaded = getattr(sys.modules.get(name), "__version__", None)
+        if loaded and loaded != (installed := version(name)):
+            raise HelperError(
+                f"{name} {loaded} was loaded before {installed} was installed. Restart "
+                "the kernel (in Colab: Runtime, Restart session) and run all cells."
+            )
+
+
 def _forget_the_users_settings() -> None:
     """Begin from the defaults of matplotlib, pandas and IPython, so that a page shows
     what it shows everywhere: a user's own settings change or even lose outputs."""
@@ -89,8 +103,10 @@ def setup(seed: int = 0) -> None:
     """Begin a notebook: seed the random numbers, quiet the logs, style the plots,
     and say in one line where the models come from and where they compute.
 
-    Raises HelperError where MODELS or DEVICE names what there is not.
+    Raises HelperError where MODELS or DEVICE names what there is not, and where the
+    kernel has loaded another version of the library than is installed.
     """
+    stop_if_stale()
     chosen, where = mode(), device()
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     import torch

@@ -30,8 +30,6 @@ class TextToTextPipeline(Pipeline):
 
     _load_tokenizer = True
     _load_processor = _load_image_processor = _load_feature_extractor = False
-    _pipeline_calls_generate = True
-    _default_generation_config = GenerationConfig(max_new_tokens=256, do_sample=False)
     result = "generated_text"
     prompt = "{text}"  # for a chat model
     # T5 knows its tasks by what stands in front; `prefix` is the library's own.
@@ -69,7 +67,12 @@ class TextToTextPipeline(Pipeline):
         return inputs
 
     def _forward(self, inputs, **options):
-        options = self._prepare_generate_kwargs(options)
+        if "generation_config" not in options:
+            pad = self.tokenizer.pad_token_id
+            ours = {"max_new_tokens": 256, "do_sample": False, "pad_token_id": pad}
+            if "max_length" in options:
+                del ours["max_new_tokens"]
+            options = ours | options
         made = self.model.generate(**inputs, **options)
         if not self.model.config.is_encoder_decoder:
             made = made[:, inputs["input_ids"].shape[1] :]
