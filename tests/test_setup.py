@@ -283,7 +283,7 @@ def test_programs_of_an_environment_find_their_python_after_a_move(tmp_path):
     ("versions", "how", "again"),
     [
         ("lowest", ["--resolution", "lowest-direct"], False),
-        ("newest", ["--upgrade"], 1),
+        ("newest", ["--upgrade"], True),
     ],
 )
 def test_either_end_of_the_ranges_has_its_own_environment(
@@ -476,7 +476,8 @@ def test_a_second_set_up_waits_for_the_first(project):
     said = sorted((process.communicate(timeout=60)[0] for process in both), key=len)
     assert [process.returncode for process in both] == [0, 0]
     assert said[0] == "setup: another one is at work in this folder; waiting for it.\n"
-    assert sum("--constraint" in words for words, _ in project.calls()) == 1
+    calls = [words for words, _ in project.calls() if "--dry-run" not in words]
+    assert sum("--constraint" in words for words in calls) == 1
 
 
 @posix
