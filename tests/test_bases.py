@@ -22,7 +22,7 @@ from helpers.errors import FetchError, HelperError
 
 WHEEL = "tiny_base-1.0-py3-none-any.whl"
 REVISION = "ab" * 20
-HUB_TROUBLE = hub.hub_trouble
+ASK_HUB = hub.ask_hub
 
 
 def digest(data: bytes) -> str:
@@ -164,7 +164,7 @@ def from_the_hub(tiny, tmp_path, monkeypatch):
         monkeypatch.setattr(constants, "ENDPOINT", mirror.url)
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address)
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(hub, "hub_trouble", HUB_TROUBLE)
+        monkeypatch.setattr(hub, "ask_hub", ASK_HUB)
         monkeypatch.setattr(hub, "TRIES", 1)
 
         def fetch(weights: bytes) -> Path:

@@ -17,7 +17,15 @@ from transformers import AutoModelForCausalLM, logging, pipeline, pipelines
 from transformers.pipelines.base import PipelineRegistry
 from wrong_inputs import A_TEXT, wav
 
-from helpers import check, explore, model_for, register_own_tasks, sound, widgets
+from helpers import (
+    check,
+    explore,
+    model_for,
+    photograph,
+    register_own_tasks,
+    sound,
+    widgets,
+)
 from helpers.exercises import chapter_02
 
 CELLS = pages.page("02_thirteen_tasks")
@@ -28,6 +36,7 @@ def page(*ids):
     logging.set_verbosity_error()  # as setup() does
     names = {"pipeline": pipeline, "model_for": model_for, "plt": plt}
     names |= {"Image": Image, "sound": sound, "soundfile": soundfile}
+    names |= {"photograph": photograph}
     return pages.run(CELLS, ids, names)
 
 
@@ -150,8 +159,8 @@ def draw():
 
 
 BAD = [
-    ("image-classification", A_TEXT, "UnidentifiedImageError"),
-    ("image-classification", b"", "UnidentifiedImageError"),
+    ("image-classification", A_TEXT, "HelperError"),
+    ("image-classification", b"", "HelperError"),
     ("audio-classification", A_TEXT, "LibsndfileError"),
     ("audio-classification", wav(np.zeros(0)), "HelperError"),
 ]
