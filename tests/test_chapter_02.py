@@ -42,7 +42,8 @@ def page(*ids):
 
 @pytest.fixture
 def kept():
-    """Give the registry back as it was."""
+    """Give the registry back as it was; the library quiet, as setup() leaves it."""
+    logging.set_verbosity_error()
     before = dict(pipelines.PIPELINE_REGISTRY.supported_tasks)
     yield
     pipelines.PIPELINE_REGISTRY.supported_tasks.clear()
