@@ -52,6 +52,15 @@ def test_model_for_names_a_folder_in_one_line(task, capsys):
     assert entry["hub"].split("/")[-1] in said
 
 
+@pytest.mark.parametrize(("retired", "own"), models.RETIRED.items())
+def test_a_retired_name_leads_to_our_own_task(retired, own, capsys):
+    chosen = model_for(retired)
+    said = capsys.readouterr().out
+    assert chosen == model_for(own)
+    assert said.count("\n") == 1
+    assert f'pipeline("{own}", …)' in said
+
+
 def test_an_unknown_task_is_said(record_fault):
     with pytest.raises(
         HelperError, match="no model for the task 'sentimental'"

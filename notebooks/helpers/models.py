@@ -24,6 +24,12 @@ logging.getLogger("transformers.generation.utils").addFilter(
     lambda record: "begin_suppress_tokens" not in record.getMessage()
 )
 PARTS = {".safetensors", ".json", ".txt", ".jinja"}  # what a model is made of
+# Names that transformers 5 retired, and the series' own task of that kind.
+RETIRED = {
+    "summarization": "summarize",
+    "translation": "translate",
+    "image-to-text": "describe-image",
+}
 ASSEMBLY = 1  # raise it when `_assemble` makes something else of the same files
 
 
@@ -31,6 +37,8 @@ def model_for(task: str, kind: str | None = None) -> dict[str, str]:
     """Return the keyword arguments that name the model of a task, and print a line
     about it: `pipeline(task, **model_for(task))`.
 
+    A name that the library retired, such as `summarization`, gives the model of the
+    series' own task of that kind, and the line names that task for `pipeline`.
     `kind` is for tasks with a second model: `model_for(task, "drawings")` names the
     one for drawings where `model_for(task)` names the one for photographs.
 
@@ -42,13 +50,15 @@ def model_for(task: str, kind: str | None = None) -> dict[str, str]:
     FetchError where a file cannot be had, CacheError where the cache folder cannot
     be written.
     """
-    tasks = catalogue()["tasks"]
-    if task not in tasks:
+    tasks, own = catalogue()["tasks"], RETIRED.get(task, task)
+    if own not in tasks:
         raise HelperError(
             f"There is no model for the task {task!r}. "
             f"Expected one of: {', '.join(sorted(tasks))}."
         )
-    entry = tasks[task]
+    entry = tasks[own]
+    hint = f'; the library retired this name, so: pipeline("{own}", …)'
+    hint = hint if own != task else ""
     kinds = {None: entry} | {k: row for k, row in entry.items() if type(row) is dict}
     if kind not in kinds:
         raise HelperError(
@@ -63,11 +73,12 @@ def model_for(task: str, kind: str | None = None) -> dict[str, str]:
         chosen = hub_model(hub)
         spec = catalogue()["hub"][hub]
         size = f"{spec['parameters'] / 1e6:.1f} M parameters, {spec['mb']} MB"
-        print(f"{task}: {hub} at {spec['revision'][:7]} ({size})")
+        print(f"{task}: {hub} at {spec['revision'][:7]} ({size}){hint}")
         return chosen | {"device": device()}
     name = entry["embedded"]
     folder = embedded(name)
-    print(f"{task}: {name} ({size_of(folder)}), stands in for {hub.split('/')[-1]}")
+    stands_in = f"stands in for {hub.split('/')[-1]}"
+    print(f"{task}: {name} ({size_of(folder)}), {stands_in}{hint}")
     return {"model": str(folder), "device": device()}
 
 
