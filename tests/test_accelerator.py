@@ -34,7 +34,14 @@ def name(path):
     return path.relative_to(NOTEBOOKS).as_posix()
 
 
-@pytest.mark.parametrize("path", notebooks(), ids=name)
+# The solutions are short, and their checkers are the slow part: at night.
+PAGES = [
+    pytest.param(path, marks=[pytest.mark.nightly] * (path.parent != NOTEBOOKS))
+    for path in notebooks()
+]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
 def test_every_cell_runs_on_an_accelerator(path):
     failed = failed_cells(path, pretend())
     assert not failed, "\n".join(map(str, ["cells that fail:", *failed]))
