@@ -60,16 +60,21 @@ class PeakMemory(threading.Thread):
             self.gb = max(self.gb, total / 1e9)
 
 
-def execute(path: Path) -> tuple[nbformat.NotebookNode, float, float]:
-    """Return a notebook executed in its own folder, its seconds and peak GB."""
-    notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(
-        notebook,
+def client_for(path: Path, **options) -> NotebookClient:
+    """Return what runs a notebook in its own folder; nothing has started yet."""
+    return NotebookClient(
+        nbformat.read(path, as_version=4),
         timeout=CELL_SECONDS,
         kernel_name="python3",
         resources={"metadata": {"path": str(path.parent)}},
-        coalesce_streams=True,
+        **options,
     )
+
+
+def execute(path: Path) -> tuple[nbformat.NotebookNode, float, float]:
+    """Return a notebook executed in its own folder, its seconds and peak GB."""
+    client = client_for(path, coalesce_streams=True)
+    notebook = client.nb
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     reached = -1
 

@@ -57,8 +57,9 @@ def model_for(task: str, kind: str | None = None) -> dict[str, str]:
             f"Expected one of: {', '.join(sorted(tasks))}."
         )
     entry = tasks[own]
-    hint = f'; the library retired this name, so: pipeline("{own}", …)'
-    hint = hint if own != task else ""
+    hint = ""
+    if own != task:
+        hint = f'; the library retired this name, so: pipeline("{own}", …)'
     kinds = {None: entry} | {k: row for k, row in entry.items() if type(row) is dict}
     if kind not in kinds:
         raise HelperError(

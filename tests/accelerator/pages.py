@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
-from nbclient import NotebookClient
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
-from book.execute import CELL_SECONDS, QUIET
+from book.execute import CELL_SECONDS, QUIET, client_for
 
 TESTS = Path(__file__).resolve().parent.parent
 # The models belong on the accelerator, whatever the pages do of themselves.
@@ -68,14 +67,8 @@ def failed_cells(path: Path, pretend: bool) -> list[FailedCell]:
     Raises TimeoutError where a cell does not end in CELL_SECONDS, and RuntimeError
     where the kernel dies; both name the cell.
     """
-    notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(
-        notebook,
-        timeout=CELL_SECONDS,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(path.parent)}},
-        allow_errors=True,
-    )
+    client = client_for(path, allow_errors=True)
+    notebook = client.nb
     failed = []
     quiet = {"env": environment(pretend), "stderr": subprocess.DEVNULL}
     with client.setup_kernel(**quiet):
