@@ -173,7 +173,7 @@ def quick(text: str, labels: list[str], classifier, embed) -> str:
 
 @exercise(
     "03.5",
-    "embed([text]) @ embed(labels).T has one number a label; argsort orders them.",
+    "embed([text]) @ embed(labels).T has one number per label; argsort orders them.",
     "classifier(text, the five labels with the largest numbers)['labels'][0]",
 )
 def check_quick(answer, classifier) -> None:
