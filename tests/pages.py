@@ -1,6 +1,6 @@
 """The notebooks' cells for tests: what stands on a page is what is tested.
 
-`page("04_text_generation")` gives a notebook's code by cell id, `run` runs some of it
+`page("06_text_generation")` gives a notebook's code by cell id, `run` runs some of it
 without a kernel, `definitions` keeps of a cell what only defines.
 """
 

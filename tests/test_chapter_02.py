@@ -28,7 +28,7 @@ from helpers import (
 )
 from helpers.exercises import chapter_02
 
-CELLS = pages.page("02_thirteen_tasks")
+CELLS = pages.page("02_text_tasks")
 
 
 def page(*ids):

@@ -122,7 +122,7 @@ def test_a_badge_opens_this_repository(path):
 def test_a_copy_that_a_reader_leaves_is_not_of_the_series(tmp_path):
     """Neither executed nor linked, and pytest passes it by (`tiers.py`)."""
     left = ["01_pipelines-Copy1.ipynb", "Untitled.ipynb", "02_Draft.ipynb", "3_a.ipynb"]
-    kept = ["01_pipelines.ipynb", "02_thirteen_tasks.ipynb"]
+    kept = ["01_pipelines.ipynb", "02_text_tasks.ipynb"]
     for name in [*left, *reversed(kept)]:
         (tmp_path / name).write_text("{}")
     hidden = tmp_path / ".ipynb_checkpoints"

@@ -11,7 +11,7 @@ Three steps, each on top of the one before, for one text at a time:
     python -m experiments.int8_generation    # in notebooks/; two minutes on two cores
 
 measures them beside float32, bfloat16 and sixteen texts at once, and writes
-int8_generation.csv beside it; notebook 04 draws it and runs step 2 again. Each figure
+int8_generation.csv beside it; notebook 06 draws it and runs step 2 again. Each figure
 is the best of three runs of 40 tokens by the clock, prompt included, in two threads.
 It wants two cores that do nothing else, and refuses to start where they do: on a busy
 machine the figures are wrong. `--busy` only tries whether all of it runs: one thread,

@@ -5,7 +5,7 @@
 Writes scaling.csv beside it.
 
 Every run is shown the same number of tokens; what differs is the size of the model
-and how much text the tokens come from. Notebook 06 draws the table and repeats the
+and how much text the tokens come from. Notebook 10 draws the table and repeats the
 largest run, on all the text. A run that is in the table already is not repeated.
 """
 

@@ -8,7 +8,7 @@ The budget: every network is shown 1,024 examples, in 64 steps of 16, however ma
 them are different; so 16 labelled requests are seen 64 times each, 1,024 once. The
 two methods that train no network stay far below it. The learning rates are customary
 ones and were not tuned; LoRA is measured at two sizes only, to keep the recipe short.
-The test part of 400 requests is only ever measured on. Notebook 06 draws the table
+The test part of 400 requests is only ever measured on. Notebook 10 draws the table
 and repeats points of it. A run that is in the table already is not repeated.
 """
 

@@ -1,6 +1,6 @@
 """The museum's plumbing: read a record, keep the database, show a list of results.
 
-Used by the notebook 05_combining_sources.ipynb, which says why each part is there;
+Used by the notebook 08_combining_sources.ipynb, which says why each part is there;
 what a model does with a record (`understand`) is the notebook's own.
 """
 

@@ -3,184 +3,198 @@
 from __future__ import annotations
 
 import math
-import sqlite3
+import re
+
+import torch
 
 from . import Wrong, exercise
 
+OVEN = "The oven does not heat any more."
 
-def any_of(column: str, values: list[str]) -> str:
-    """The solution of 05.1: every quotation mark inside a value is doubled."""
-    quoted = [f"'{value.replace(chr(39), chr(39) * 2)}'" for value in values]
-    return f"{column} IN ({', '.join(quoted)})"
+
+def close(found: float, expected: float) -> bool:
+    """Return whether two scores agree to four digits, as padding moves the fifth."""
+    return math.isclose(found, expected, abs_tol=1e-4)
 
 
 @exercise(
     "05.1",
-    "In SQL a text stands between single quotation marks: place IN ('Kyoto').",
-    "A quotation mark inside a text is written twice: 'O''Hara'.",
-    'value.replace("\'", "\'\'"), then join the quoted values with commas.',
+    "classifier(oven, [...]) with four labels of your own is the answer.",
+    "Three labels that have nothing to do with ovens leave the score to the fourth.",
 )
-def check_any_of(answer) -> None:
-    places = ["Kyoto", "Cork", "O'Hara", "x' OR 1=1 --", "'", "Kraków"]
-    database = sqlite3.connect(":memory:")
-    database.execute("CREATE TABLE things (place TEXT)")
-    database.executemany("INSERT INTO things VALUES (?)", [(p,) for p in places])
-    for wanted in (["Kyoto"], ["Kyoto", "Cork"], ["O'Hara"], ["x' OR 1=1 --"], ["'"]):
-        condition = answer("place", list(wanted))
-        if not isinstance(condition, str):
-            raise Wrong(f"Expected a text, the condition; got {condition!r}.")
-        try:
-            rows = database.execute(f"SELECT place FROM things WHERE {condition}")
-            found = sorted(row[0] for row in rows)
-        except sqlite3.Error as error:
-            raise Wrong(f"For {wanted} it is no SQL ({error}): {condition}") from None
-        if found != sorted(wanted):
-            raise Wrong(f"For {wanted} the condition {condition} finds {found}.")
+def check_four_labels(answer) -> None:
+    if not isinstance(answer, dict) or not {"labels", "scores"} <= set(answer):
+        raise Wrong("Expected the dictionary that the classifier returns.")
+    if answer.get("sequence") != OVEN:
+        raise Wrong("Ask about the text of the exercise.")
+    labels = {label.strip().lower() for label in answer["labels"]}
+    if len(labels) != 4:
+        raise Wrong(f"Expected four different labels, got {len(labels)}.")
+    words = set(re.findall(r"\w+", OVEN.lower()))
+    if taken := [x for x in labels if words & set(re.findall(r"\w+", x))]:
+        raise Wrong(f"{taken[0]!r} uses a word of the text. Say it in another way.")
+    if not math.isclose(sum(answer["scores"]), 1, abs_tol=1e-3):
+        raise Wrong("The scores do not sum to one. Let the labels compete.")
+    if answer["scores"][0] <= 0.8:
+        raise Wrong(f"The best score is {answer['scores'][0]:.3f}, not above 0.8.")
 
 
-def plan(known: dict, wanted: dict) -> tuple[set, set, set]:
-    """The solution of 05.2."""
-    new = set(wanted) - set(known)
-    changed = {key for key in set(wanted) & set(known) if wanted[key] != known[key]}
-    return new, changed, set(known) - set(wanted)
+def independent(rows: list[list[float]]) -> list[float]:
+    """The solution of 05.2: of two numbers, softmax is the sigmoid of a difference."""
+    return [1 / (1 + math.exp(row[0] - row[2])) for row in rows]
 
 
 @exercise(
     "05.2",
-    "set(wanted) - set(known) holds the ids that are in wanted alone.",
-    "Ids in both have changed where the two hashes differ.",
+    "Neutral plays no part: each row has two numbers that count, row[0] and row[2].",
+    "exp(row[2]) / (exp(row[0]) + exp(row[2])), for each row alone.",
 )
-def check_plan(answer) -> None:
-    cases = [
-        ({"a": "1", "b": "2", "c": "3"}, {"a": "1", "b": "9", "d": "4"}),
-        ({}, {"a": "1"}),
-        ({"a": "1"}, {}),
-        ({"a": "1"}, {"a": "1"}),
-    ]
-    for known, wanted in cases:
-        found = answer(dict(known), dict(wanted))
-        if not isinstance(found, tuple) or len(found) != 3:
-            raise Wrong("Expected three sets: new, changed, gone.")
-        names = ("new", "changed", "gone")
-        for name, ours, theirs in zip(names, found, plan(known, wanted), strict=True):
-            if set(ours) != theirs:
-                raise Wrong(
-                    f"{known} -> {wanted}: {name} should be {sorted(theirs)}, "
-                    f"yours is {sorted(ours)}."
-                )
+def check_independent(answer) -> None:
+    rows = [[2.0, 0.0, 3.0], [0.5, 4.0, 0.5], [-1.0, 0.0, 2.0], [3.0, -2.0, -1.0]]
+    found = [float(score) for score in answer([list(row) for row in rows])]
+    if len(found) != len(rows):
+        raise Wrong(f"{len(rows)} rows went in, {len(found)} scores came out.")
+    if all(map(close, found, torch.tensor(rows).softmax(dim=1)[:, 2].tolist())):
+        raise Wrong("You gave neutral a share. Leave it out before the softmax.")
+    if all(map(close, found, torch.tensor(rows)[:, 2].softmax(dim=0).tolist())):
+        raise Wrong("Your labels compete. Judge each row alone.")
+    if all(map(close, found, [1 - score for score in independent(rows)])):
+        raise Wrong("These are the scores of contradiction.")
+    for row, ours, theirs in zip(rows, found, independent(rows), strict=True):
+        if not close(ours, theirs):
+            raise Wrong(f"For {row} expected {theirs:.4f}, got {ours:.4f}.")
 
 
-def reciprocal(rankings: list, rights: list) -> float:
-    """The solution of 05.3: the mean reciprocal rank."""
-    total = 0.0
-    for ranking, right in zip(rankings, rights, strict=True):
-        ranks = [i for i, key in enumerate(ranking, start=1) if key in right]
-        total += 1 / ranks[0] if ranks else 0
-    return total / len(rankings)
-
-
-@exercise(
-    "05.3",
-    "enumerate(ranking, start=1) gives each key with its rank.",
-    "Only the first right key of a ranking counts; a question without one adds 0.",
-)
-def check_reciprocal(answer) -> None:
-    cases = [
-        ([["a", "b"]], [{"a"}]),
-        ([["a", "b"], ["a", "b"]], [{"a"}, {"b"}]),
-        ([["a", "b", "c"], ["x"]], [{"b", "c"}, {"a"}]),
-        ([[], ["c", "b", "a"]], [{"a"}, {"a"}]),
-    ]
-    for rankings, rights in cases:
-        found, expected = answer(rankings, rights), reciprocal(rankings, rights)
-        if not math.isclose(found, expected, abs_tol=1e-9):
-            raise Wrong(
-                f"{rankings} with {rights}: expected {expected:.4f}, got {found:.4f}."
-            )
-
-
-def weighted(rankings: list, weights: list, k: int = 60) -> dict:
-    """The solution of 05.4."""
-    scores: dict = {}
-    for ranking, weight in zip(rankings, weights, strict=True):
-        for rank, key in enumerate(ranking, start=1):
-            if weight:
-                scores[key] = scores.get(key, 0) + weight / (k + rank)
-    return dict(sorted(scores.items(), key=lambda item: -item[1]))
-
-
-@exercise(
-    "05.4",
-    "Take fuse and go through zip(rankings, weights).",
-    "weight / (k + rank) instead of 1 / (k + rank).",
-    "Skip a ranking of weight 0 altogether, so that its keys do not appear.",
-)
-def check_weighted(answer) -> None:
-    rankings = [["a", "b", "c"], ["c", "d"], ["b"]]
-    for weights in ([1, 1, 1], [2, 1, 0.5], [0.1, 3, 1], [1, 0, 1]):
-        found, expected = answer(rankings, weights), weighted(rankings, weights)
-        if set(found) != set(expected):
-            raise Wrong(
-                f"With the weights {weights} expected {sorted(expected)}, "
-                f"yours has {sorted(found)}."
-            )
-        for key in expected:
-            if not math.isclose(found[key], expected[key], rel_tol=1e-6):
-                raise Wrong(
-                    f"With the weights {weights}, {key!r} should have "
-                    f"{expected[key]:.5f}, yours has {found[key]:.5f}."
-                )
-        values = list(found.values())
-        if values != sorted(values, reverse=True):
-            raise Wrong("The best should come first.")
-
-
-def conflicts(rows: list[dict], years: int = 0) -> dict:
-    """The solution of 05.5."""
-    said: dict = {}
-    for row in rows:
-        if row["year"] is not None:
-            by_year = said.setdefault(row["thing"], {})
-            by_year.setdefault(row["year"], []).append(row["source"])
+@torch.no_grad()
+def zero_shot(text: str, labels: list[str], tokenizer, model) -> dict:
+    """The solution of 05.3: pairs, logits, and one of two ways to a score."""
+    pairs = [(text, f"This example is {label}.") for label in labels]
+    inputs = tokenizer(
+        pairs, padding=True, truncation="only_first", return_tensors="pt"
+    ).to(model.device)
+    logits = model(**inputs).logits
+    place = model.config.label2id
+    entailed = logits[:, place["entailment"]]
+    if len(labels) == 1:  # nobody to compete with
+        scores = (entailed - logits[:, place["contradiction"]]).sigmoid()
+    else:
+        scores = entailed.softmax(dim=0)
+    order = scores.argsort(descending=True).tolist()
     return {
-        thing: dict(sorted(by_year.items()))
-        for thing, by_year in said.items()
-        if max(by_year) - min(by_year) > years
+        "labels": [labels[i] for i in order],
+        "scores": [scores[i].item() for i in order],
     }
 
 
 @exercise(
-    "05.5",
-    "Collect {thing: {year: [sources]}} first, and skip rows whose year is None.",
-    "Keep a thing where max(by_year) - min(by_year) > years.",
-    "dict(sorted(by_year.items())) sorts the years.",
+    "05.3",
+    "tokenizer(pairs, padding=True, return_tensors='pt') for the list of pairs.",
+    "model.config.label2id['entailment'] is the column; softmax over the labels.",
+    "A single label is judged alone, and truncation='only_first' cuts a long text.",
 )
-def check_conflicts(answer) -> None:
-    rows = [
-        {"thing": "clock", "source": "sound", "year": 1930},
-        {"thing": "clock", "source": "note", "year": 1928},
-        {"thing": "clock", "source": "picture", "year": 1930},
-        {"thing": "cup", "source": "note", "year": 1954},
-        {"thing": "cup", "source": "sound", "year": None},
-        {"thing": "kite", "source": "note", "year": 1911},
-        {"thing": "kite", "source": "picture", "year": 1811},
-        {"thing": "bell", "source": "note", "year": None},
+def check_zero_shot(answer, classifier) -> None:
+    unseen = [
+        ("The bakery opens at six.", ["weather", "food", "sports"]),
+        ("Send the invoice to our new address.", ["office work", "a holiday"]),
+        ("It has rained for nine days.", ["weather"]),
+        ("The band played until midnight. " * 200, ["music", "law", "food", "art"]),
     ]
-    for years in (0, 2, 100):
-        found, expected = answer([dict(r) for r in rows], years), conflicts(rows, years)
-        if not isinstance(found, dict):
-            raise Wrong("Expected a dictionary {thing: {year: [sources]}}.")
-        if set(found) != set(expected):
-            raise Wrong(
-                f"With years={years} expected {sorted(expected)}, "
-                f"yours has {sorted(found)}."
-            )
-        for thing in expected:
-            if {y: sorted(s) for y, s in found[thing].items()} != {
-                y: sorted(s) for y, s in expected[thing].items()
-            }:
-                raise Wrong(f"For {thing} expected {expected[thing]}.")
-            if list(found[thing]) != sorted(found[thing]):
-                raise Wrong(f"The years of {thing} should be sorted.")
-    if list(answer([dict(r) for r in rows])) != list(conflicts(rows)):
-        raise Wrong("Without a second argument, years is 0.")
+    for text, labels in unseen:
+        found, expected = answer(text, list(labels)), classifier(text, labels)
+        shown = text[:40]
+        if not isinstance(found, dict) or not {"labels", "scores"} <= set(found):
+            raise Wrong("Expected a dictionary with labels and scores.")
+        if sorted(found["labels"]) != sorted(labels):
+            raise Wrong(f"For {shown!r} the labels should be {labels}, in some order.")
+        theirs = dict(zip(expected["labels"], expected["scores"], strict=True))
+        for label, score in zip(found["labels"], found["scores"], strict=True):
+            if not close(float(score), theirs[label]):
+                raise Wrong(
+                    f"For {shown!r} the pipeline gives {label} {theirs[label]:.4f}, "
+                    f"yours {float(score):.4f}."
+                )
+        if list(found["labels"]) != expected["labels"]:
+            raise Wrong(f"For {shown!r} the best label should come first.")
+
+
+def label_or_none(text: str, labels: list[str], threshold: float, classifier):
+    """The solution of 05.4: competing scores cannot say that nothing fits."""
+    answer = classifier(text, labels, multi_label=True)
+    return answer["labels"][0] if answer["scores"][0] >= threshold else None
+
+
+@exercise(
+    "05.4",
+    "classifier(text, labels, multi_label=True) judges each label alone.",
+    "Return answer['labels'][0] where answer['scores'][0] reaches the threshold.",
+)
+def check_label_or_none(answer, classifier) -> None:
+    labels = ["politics", "sports", "food"]
+    for text in (
+        "Her javelin flew further than ever before.",
+        "Stir the soup and taste it.",
+        "The kettle is on the second shelf.",
+        "Number seven, please.",
+    ):
+        alone = classifier(text, labels, multi_label=True)
+        best, score = alone["labels"][0], alone["scores"][0]
+        for threshold in (score - 0.01, score + 0.01):
+            found = answer(text, list(labels), threshold)
+            expected = best if score >= threshold else None
+            if found != expected:
+                raise Wrong(
+                    f"{text!r} with the threshold {threshold:.2f}: expected "
+                    f"{expected!r}, got {found!r}; alone, {best} has {score:.2f}."
+                )
+
+
+NAMES = (
+    "football, tennis, swimming, cycling, skiing, elections, taxes, immigration, "
+    "diplomacy, pensions, bread, soup, cheese, coffee, vegetables, physics, astronomy, "
+    "genetics, robots, software, banks, oil prices, jobs, shops, insurance, hotels, "
+    "trains, beaches, museums, camping, poetry, opera, cinema, dancing, painting, "
+    "weather, gardening, dentists, weddings, burglary"
+)
+FORTY = NAMES.split(", ")
+CLEAR = {  # a text, and the labels that are right for it
+    "The striker scored with a header in the last minute.": {"football"},
+    "Whisk the cream into the carrots and purée them.": {"soup", "vegetables"},
+    "The rocket carries a telescope to look for planets.": {"astronomy", "physics"},
+    "We pitched our tent beside the lake.": {"camping", "beaches"},
+}
+
+
+def quick(text: str, labels: list[str], classifier, embed) -> str:
+    """The solution of 05.5: the five labels nearest in direction, then entailment."""
+    vectors = embed([text, *(f"This text is about {label}." for label in labels)])
+    nearest = (vectors[1:] @ vectors[0]).argsort()[-5:]
+    return classifier(text, [labels[i] for i in nearest])["labels"][0]
+
+
+@exercise(
+    "05.5",
+    "embed([text]) @ embed(labels).T has one number per label; argsort orders them.",
+    "classifier(text, the five labels with the largest numbers)['labels'][0]",
+)
+def check_quick(answer, classifier) -> None:
+    pairs = 0
+
+    def count(module, arguments, options):
+        nonlocal pairs
+        pairs += len(options["input_ids"] if options else arguments[0])
+
+    for text, accepted in CLEAR.items():
+        pairs = 0
+        hook = classifier.model.register_forward_pre_hook(count, with_kwargs=True)
+        try:
+            found = answer(text, list(FORTY))
+        finally:
+            hook.remove()
+        if found not in FORTY:
+            raise Wrong(f"Expected one of the labels, got {found!r}.")
+        if pairs > 5:
+            raise Wrong(f"{pairs} pairs went through the model; five are allowed.")
+        if pairs == 0:
+            raise Wrong("Nothing went through the model: let entailment decide.")
+        if found not in accepted:
+            raise Wrong(f"{text!r} is about {' or '.join(sorted(accepted))}.")

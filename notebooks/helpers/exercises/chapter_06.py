@@ -2,175 +2,185 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
+from transformers import LogitsProcessor
 
 from . import Wrong, exercise
 
+OUT = float("-inf")
 
-def causal_examples(ids: list[int]) -> list[tuple[list[int], int]]:
-    """The solution of 06.1: each place but the first is a label once."""
-    return [(ids[:place], ids[place]) for place in range(1, len(ids))]
+
+def close(found, expected, tolerance: float = 1e-4) -> bool:
+    """Return whether two lists of numbers agree."""
+    return len(found) == len(expected) and all(
+        math.isclose(f, e, rel_tol=tolerance, abs_tol=tolerance)
+        for f, e in zip(found, expected, strict=True)
+    )
+
+
+def rounded(values) -> str:
+    """Return a list of numbers as a short text."""
+    return "[" + ", ".join(f"{value:.3f}" for value in values) + "]"
+
+
+def probabilities(logits: list[float], t: float) -> list[float]:
+    """The solution of 06.1: the limit of a falling temperature is greedy."""
+    if t == 0:
+        best = logits.index(max(logits))
+        return [float(place == best) for place in range(len(logits))]
+    powers = [math.exp((logit - max(logits)) / t) for logit in logits]
+    return [power / sum(powers) for power in powers]
 
 
 @exercise(
     "06.1",
-    "For the place p, the input is ids[:p] and the label is ids[p].",
-    "The first token has nothing before it: range(1, len(ids)).",
+    "Divide every logit by t, then take the softmax: exp of each over their sum.",
+    "Subtract the largest logit first, so that exp never overflows.",
+    "t == 0 needs a branch of its own, as nothing can be divided by it.",
 )
-def check_causal_examples(answer) -> None:
-    for ids in ([5, 7, 9, 11], [3, 3], [8], []):
-        found = [(list(before), label) for before, label in answer(list(ids))]
-        if len(found) != max(0, len(ids) - 1):
-            raise Wrong(f"{len(ids)} tokens went in; {len(found)} pairs came out.")
-        if any(label in before[len(before) :] for before, label in found):
-            raise Wrong("The label stands among its inputs.")
-        if found != causal_examples(ids):
-            raise Wrong(f"For {ids} expected {causal_examples(ids)}, got {found}.")
+def check_probabilities(answer) -> None:
+    logits = [2.0, 1.0, -1.0]
+    for t in (1.0, 0.5, 2.0, 0.01):
+        found, expected = list(answer(list(logits), t)), probabilities(logits, t)
+        if not close(found, expected):
+            raise Wrong(
+                f"For {logits} at {t} expected {rounded(expected)}, "
+                f"got {rounded(found)}."
+            )
+    try:
+        found = list(answer(list(logits), 0))
+    except ZeroDivisionError:
+        raise Wrong("A temperature of 0 divides by zero: hint('06.1').") from None
+    if not close(found, [1, 0, 0]):
+        raise Wrong(f"At 0 the likeliest gets 1, the others 0; got {rounded(found)}.")
 
 
-def causal_mask(scores: torch.Tensor) -> torch.Tensor:
-    """The solution of 06.2: masked_fill makes a copy, masked_fill_ would not."""
-    future = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
-    return scores.masked_fill(future, -torch.inf)
+def nucleus(probabilities: list[float], p: float) -> list[float]:
+    """The solution of 06.2: from the likeliest on, until the sum reaches p."""
+    kept, total = [0.0] * len(probabilities), 0.0
+    order = sorted(range(len(kept)), key=lambda i: -probabilities[i])
+    for place in order:
+        if total >= p:
+            break
+        kept[place] = probabilities[place]
+        total += probabilities[place]
+    return [value / total for value in kept]
 
 
 @exercise(
     "06.2",
-    "torch.ones(n, n).triu(1).bool() is True above the diagonal.",
-    "scores.masked_fill(future, -torch.inf) returns a changed copy.",
+    "Go through the places from the likeliest to the least likely.",
+    "Keep an entry while the sum of those before it is below p; so one is always kept.",
+    "At the end divide by the sum of what is kept, and leave every entry in its place.",
 )
-def check_causal_mask(answer) -> None:
-    for shape in ((3, 3), (2, 4, 4), (1, 2, 5, 5), (1, 1)):
-        given = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-        kept = given.clone()
-        found = answer(given)
-        if not torch.equal(given, kept):
-            raise Wrong("The input was changed: return a copy.")
-        same_shape(found, given.shape)
-        expected = causal_mask(given)
-        if torch.isinf(found.diagonal(dim1=-2, dim2=-1)).any():
-            raise Wrong("A token may see itself: the diagonal stays.")
-        if not torch.isinf(found).equal(torch.isinf(expected)):
-            raise Wrong("Exactly what lies above the diagonal should be -inf.")
-        if not torch.equal(found, expected):
-            raise Wrong("Scores of the past should stay as they are.")
+def check_nucleus(answer) -> None:
+    for values, p in (
+        ([0.1, 0.5, 0.4], 0.6),
+        ([0.25, 0.5, 0.25], 0.4),
+        ([0.7, 0.2, 0.1], 1.0),
+        ([0.125, 0.25, 0.125, 0.5], 0.75),
+    ):
+        found, expected = list(answer(list(values), p)), nucleus(values, p)
+        if len(found) != len(values):
+            raise Wrong(f"{len(values)} numbers went in, {len(found)} came out.")
+        if not close(found, expected):
+            raise Wrong(
+                f"For {values} and p = {p} expected {rounded(expected)}, "
+                f"got {rounded(found)}."
+            )
 
 
-def same_shape(found, shape) -> None:
-    """Raise Wrong where an answer is no tensor of a shape."""
-    if not isinstance(found, torch.Tensor):
-        raise Wrong(f"Expected a tensor, got {type(found).__name__}.")
-    if tuple(found.shape) != tuple(shape):
-        raise Wrong(f"Expected the shape {tuple(shape)}, got {tuple(found.shape)}.")
-
-
-def attention_head(x, w_q, w_k, w_v):
-    """The solution of 06.3: three products, a mask, a softmax and a mean."""
-    q, k, v = x @ w_q, x @ w_k, x @ w_v
-    scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5
-    return causal_mask(scores).softmax(dim=-1) @ v
+@torch.no_grad()
+def perplexity(text: str, model, tokenizer) -> float:
+    """The solution of 06.3: the exponential of the mean loss of a token."""
+    row = tokenizer(text, return_tensors="pt")["input_ids"].to(model.device)
+    return math.exp(model(row, labels=row).loss)
 
 
 @exercise(
     "06.3",
-    "q = x @ w_q, and the same for k and v; scores = q @ k.transpose(-2, -1).",
-    "Divide by the root of the size of a query, which is w_q.shape[1].",
-    "causal_mask(scores).softmax(dim=-1) @ v is the answer.",
+    'row = tokenizer(text, return_tensors="pt")["input_ids"] goes into the model.',
+    "model(row, labels=row).loss is the mean of the negative logarithms.",
+    "math.exp(loss), as a number: float(loss) makes one of a tensor.",
 )
-def check_attention_head(answer) -> None:
-    chance = torch.Generator().manual_seed(0)
-    for batch, tokens, width, size in ((1, 3, 4, 2), (2, 5, 8, 8), (3, 1, 6, 4)):
-        x = torch.randn(batch, tokens, width, generator=chance)
-        w = [torch.randn(width, size, generator=chance) for _ in range(3)]
-        found, expected = answer(x, *w), attention_head(x, *w)
-        same_shape(found, expected.shape)
-        if torch.allclose(found, expected, atol=1e-4):
-            continue
-        q, k, v = (x @ weight for weight in w)
-        scores = q @ k.transpose(-2, -1)
-        sees_all = (scores / size**0.5).softmax(dim=-1) @ v
-        if torch.allclose(found, sees_all, atol=1e-4):
-            raise Wrong("Your head looks into the future: mask it.")
-        if torch.allclose(found, causal_mask(scores).softmax(-1) @ v, atol=1e-4):
-            raise Wrong("Divide the scores by the root of the size.")
-        gap = (found - expected).abs().max()
-        raise Wrong(f"For vectors of shape {tuple(x.shape)} it is off by {gap:.3f}.")
+def check_perplexity(answer, model, tokenizer) -> None:
+    for text in ("The sky is blue.", "The sky is cheese."):
+        found, expected = float(answer(text)), perplexity(text, model, tokenizer)
+        if math.isclose(found, math.log(expected), rel_tol=1e-3):
+            raise Wrong("That is the loss; the perplexity is its exponential.")
+        if not math.isclose(found, expected, rel_tol=1e-2):
+            raise Wrong(f"For {text!r} expected {expected:.1f}, got {found:.1f}.")
 
 
-def parameters(vocabulary: int, places: int, width: int, layers: int) -> int:
-    """The solution of 06.4: two tables, the blocks, the last norm."""
-    attention = width * 3 * width + 3 * width + width * width + width
-    feed_forward = width * 4 * width + 4 * width + 4 * width * width + width
-    block = attention + feed_forward + 2 * 2 * width
-    return vocabulary * width + places * width + layers * block + 2 * width
+class WithoutE(LogitsProcessor):
+    """The solution of 06.4: which tokens are forbidden is found once."""
+
+    def __init__(self, tokenizer) -> None:
+        texts = tokenizer.batch_decode([[i] for i in range(len(tokenizer))])
+        places = [i for i, text in enumerate(texts) if "e" in text.lower()]
+        # The mark that ends a text is no word, whatever it is called.
+        self.places = [i for i in places if i not in tokenizer.all_special_ids]
+
+    def __call__(self, ids, scores):
+        scores = scores.clone()
+        scores[:, self.places] = OUT
+        return scores
 
 
 @exercise(
     "06.4",
-    "A linear layer from a to b has a * b weights and b biases; a norm has 2 * width.",
-    "A block: width to 3 width, width to width, width to 4 width and back, two norms.",
-    "Outside the blocks: both tables and one norm. The score reuses the first table.",
+    "class WithoutE(LogitsProcessor), with __init__(self, tokenizer) and "
+    "__call__(self, ids, scores), which returns the new scores.",
+    "In __init__, decode every number below len(tokenizer) and remember those whose "
+    "text holds an e or E.",
+    'scores = scores.clone(); scores[:, self.places] = float("-inf")',
 )
-def check_parameters(answer) -> None:
-    for sizes in ((100, 32, 64, 3), (512, 64, 192, 2), (7, 5, 4, 0)):
-        found, expected = answer(*sizes), parameters(*sizes)
-        if found == expected + sizes[0] * sizes[2]:
-            raise Wrong("The scores of the words reuse the table: count it once.")
-        if found != expected:
-            raise Wrong(f"For {sizes} expected {expected:,}, got {found:,}.")
+def check_without_e(answer, tokenizer) -> None:
+    special = set(tokenizer.all_special_ids)
+    texts = tokenizer.batch_decode([[i] for i in range(len(tokenizer))])
+    scores = torch.zeros(1, len(texts))
+    found = answer(tokenizer)(torch.zeros(1, 1, dtype=torch.long), scores)
+    if not isinstance(found, torch.Tensor) or found.shape != scores.shape:
+        raise Wrong("__call__ should return scores of the shape that it was given.")
+    for place, (text, score) in enumerate(zip(texts, found[0].tolist(), strict=True)):
+        if place in special:
+            continue
+        if "e" in text.lower() and score != OUT:
+            raise Wrong(f"The token {text!r} is still allowed.")
+        if "e" not in text.lower() and score != 0:
+            raise Wrong(f"The token {text!r} has no e; leave its logit as it is.")
 
 
-def induction_score(weights: torch.Tensor, period: int) -> float:
-    """The solution of 06.5: from place i to i - period + 1, in the second half."""
-    places = range(period, len(weights))
-    return sum(float(weights[i, i - period + 1]) for i in places) / len(places)
+@torch.no_grad()
+def likeliest(prompt: str, answers: list[str], model, tokenizer) -> str:
+    """The solution of 06.5: the sum of log probabilities of an answer's tokens."""
+    start = tokenizer(prompt, return_tensors="pt")["input_ids"].to(model.device)
+
+    def chance(answer: str) -> float:
+        rest = tokenizer(answer, return_tensors="pt")["input_ids"].to(model.device)
+        row = torch.cat([start, rest], dim=1)
+        known = model(row).logits[0, :-1].log_softmax(-1)
+        chances = known.gather(1, row[0, 1:, None])[-rest.shape[1] :]
+        return float(chances.sum())
+
+    return max(answers, key=chance)
 
 
 @exercise(
     "06.5",
-    "The token at place i stood at i - period before; what followed it is one further.",
-    "Mean of weights[i, i - period + 1] for i from period to the end.",
+    "Tokenize prompt and answer apart, and put the ids together with torch.cat.",
+    "The logits at one place are about the next token: logits[0, :-1] beside "
+    "row[0, 1:].",
+    "log_softmax, gather, and the sum over the answer's tokens alone; then max.",
 )
-def check_induction_score(answer) -> None:
-    chance = torch.Generator().manual_seed(0)
-    for period in (4, 7):
-        weights = torch.rand(2 * period, 2 * period, generator=chance)
-        weights = causal_mask(weights).softmax(dim=-1)
-        found, expected = (
-            float(answer(weights, period)),
-            induction_score(weights, period),
-        )
-        same = weights.diagonal(-period).mean()
-        if abs(found - float(same)) < 1e-4:
-            raise Wrong("That is the token itself; take the one that followed it.")
-        if abs(found - expected) > 1e-4:
-            raise Wrong(
-                f"For a period of {period} expected {expected:.3f}, not {found:.3f}."
-            )
-
-
-def merge(weight, a, b, alpha: float):
-    """The solution of 06.6: W + alpha / rank * B A."""
-    return weight + alpha / len(a) * b @ a
-
-
-@exercise(
-    "06.6",
-    "b @ a has the shape of weight.",
-    "The rank is a.shape[0]: weight + alpha / rank * (b @ a).",
-)
-def check_merge(answer) -> None:
-    chance = torch.Generator().manual_seed(0)
-    for out, into, rank, alpha in ((3, 5, 2, 4), (6, 6, 1, 16), (4, 2, 8, 8)):
-        weight = torch.randn(out, into, generator=chance)
-        a = torch.randn(rank, into, generator=chance)
-        b = torch.randn(out, rank, generator=chance)
-        kept = weight.clone()
-        found, expected = answer(weight, a, b, alpha), merge(kept, a, b, alpha)
-        if not torch.equal(weight, kept):
-            raise Wrong("The input was changed: return a new matrix.")
-        same_shape(found, expected.shape)
-        if not torch.allclose(found, expected, atol=1e-4):
-            if torch.allclose(found, kept + alpha * b @ a, atol=1e-4):
-                raise Wrong("The scale is alpha / rank.")
-            raise Wrong("Folding it in should give what weight and LoRA give together.")
+def check_likeliest(answer, model, tokenizer) -> None:
+    for prompt, answers in (
+        ("The capital of France is", [" Berlin", " Paris", " Rome"]),
+        ("Once upon a", [" purple elephant", " time"]),
+        ("I drink a cup of", [" tea", " coffee every morning", " sand"]),
+    ):
+        expected = likeliest(prompt, answers, model, tokenizer)
+        if (found := answer(prompt, list(answers))) != expected:
+            raise Wrong(f"After {prompt!r} expected {expected!r}, got {found!r}.")
