@@ -6,7 +6,7 @@ checks exercises. It hides nothing that a page teaches; read it whole if you lik
 
 from .audio import sound
 from .exercises import check, hint, quiz
-from .figures import plot_sentiment
+from .figures import plot_bars, plot_boxes, plot_matrix, plot_sentiment
 from .models import files_of, model_for, register_own_tasks
 from .photographs import photograph
 from .session import setup
@@ -19,6 +19,9 @@ __all__ = [
     "hint",
     "model_for",
     "photograph",
+    "plot_bars",
+    "plot_boxes",
+    "plot_matrix",
     "plot_sentiment",
     "quiz",
     "register_own_tasks",

@@ -1,7 +1,4 @@
-"""Pictures that are drawn more than once. Each returns nothing and shows a plot.
-
-matplotlib is imported where it is used, so that `import helpers` stays quick.
-"""
+"""Chapter 01: what each word does to a sentiment."""
 
 from __future__ import annotations
 
