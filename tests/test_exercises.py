@@ -10,6 +10,7 @@ import sys
 
 import nbformat
 import pytest
+import torch
 from places import NOTEBOOKS, PATHS
 
 from helpers import check, exercises, hint, quiz
@@ -36,10 +37,13 @@ def test_an_unanswered_exercise_never_raises(capsys, number, nothing):
     assert said(capsys) == f"{number}: not answered yet. hint('{number}') helps."
 
 
+TEXTS = ["What a good day.", "What an awful day.", "I hate this."]
+INVENTED = [{"label": x, "score": 0.9} for x in ("POSITIVE", "NEGATIVE", "NEGATIVE")]
 WRONG = [
     ("01.1", "a sentence", "Expected the list of three"),
     ("01.1", [1, 2, 3], "a dictionary with a label"),
-    ("01.1", [{"label": "POSITIVE", "score": 1.0}] * 3, "All three are POSITIVE"),
+    ("01.1", [{"label": "POSITIVE", "score": 1.0}] * 3, "the classifier says"),
+    ("01.1", INVENTED, "the classifier says"),
     ("01.2", lambda values: values, "expected"),
     ("01.2", lambda values: [1.0], "came out"),
     ("01.2", "softmax", "It stopped with TypeError"),
@@ -56,7 +60,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("number", "answer", "words"), WRONG)
 def test_a_wrong_answer_gets_a_pointer(capsys, classifier, number, answer, words):
-    given = (classifier,) if number in ("01.3", "01.4") else ()
+    given = {"01.1": (TEXTS, classifier), "01.2": ()}.get(number, (classifier,))
     check(number, answer, *given)
     out = said(capsys)
     assert out.startswith(f"{number}: not yet.")
@@ -64,13 +68,51 @@ def test_a_wrong_answer_gets_a_pointer(capsys, classifier, number, answer, words
     assert "\n" not in out
 
 
-def test_reading_only_the_beginning_is_noticed(capsys, classifier):
-    def beginning(text):
-        answer = classifier(text, top_k=None, truncation=True)
-        return next(a["score"] for a in answer if a["label"] == "POSITIVE")
+def score(text, classifier):
+    answer = classifier(text, top_k=None, truncation=True)
+    return next(a["score"] for a in answer if a["label"] == "POSITIVE")
 
-    check("01.4", beginning, classifier)
+
+def test_reading_only_the_beginning_is_noticed(capsys, classifier):
+    check("01.4", lambda text: score(text, classifier), classifier)
     assert "it was not read" in said(capsys)
+
+
+def test_reading_both_ends_is_noticed(capsys, classifier):
+    def ends(text):
+        words = text.split()
+        parts = [words] if len(words) < 100 else [words[:50], words[-50:]]
+        scores = [score(" ".join(part), classifier) for part in parts]
+        return sum(scores) / len(scores)
+
+    check("01.4", ends, classifier)
+    assert "in the middle, and it was not read" in said(capsys)
+
+
+def test_three_of_a_kind_and_texts_of_nobody_are_refused(capsys, classifier):
+    same = ["Good.", "Very good.", "How good."]
+    check("01.1", classifier(same), same, classifier)
+    check("01.1", classifier(TEXTS), ["Good."] * 3, classifier)
+    first, second = said(capsys).splitlines()
+    assert "All three are POSITIVE" in first
+    assert "three different sentences" in second
+
+
+def test_right_answers_in_other_ways_are_accepted(capsys, classifier):
+    check("01.1", [classifier(text)[0] for text in TEXTS], TEXTS, classifier)
+    check("01.2", lambda v: torch.tensor(v).softmax(0).tolist())
+    check("01.3", lambda texts: [classifier(text)[0] for text in texts], classifier)
+
+    def mean(text):
+        """The mean over pieces of a hundred words."""
+        return sum(score(s, classifier) for s in pieces(text)) / len(pieces(text))
+
+    def pieces(text):
+        words = text.split(" ")
+        return [" ".join(words[i : i + 100]) for i in range(0, len(words), 100)]
+
+    check("01.4", mean, classifier)
+    assert said(capsys).splitlines() == [f"01.{n}: right." for n in (1, 2, 3, 4)]
 
 
 def test_the_solutions_beside_the_checkers_are_right(capsys, classifier):

@@ -16,14 +16,20 @@ def close(found: float, expected: float) -> bool:
 
 @exercise(
     "01.1",
-    "A list of three strings goes into one call of classifier.",
-    'answers = classifier(["…", "…", "…"]), with one sentence of clear praise.',
+    "my_texts is a list of three strings; it goes into one call of classifier.",
+    'my_texts = ["…", "…", "…"], one of them clear praise; then classifier(my_texts).',
 )
-def check_both_labels(answers) -> None:
+def check_both_labels(answers, my_texts, classifier) -> None:
+    if not isinstance(my_texts, list) or len(set(map(str, my_texts))) != 3:
+        raise Wrong("Expected my_texts to be a list of three different sentences.")
     if not isinstance(answers, list) or len(answers) != 3:
         raise Wrong("Expected the list of three answers that the classifier gives.")
     if not all(isinstance(a, dict) and {"label", "score"} <= set(a) for a in answers):
         raise Wrong("Each answer should be a dictionary with a label and a score.")
+    for text, given, found in zip(my_texts, answers, classifier(my_texts), strict=True):
+        same = given["label"] == found["label"]
+        if not same or not close(given["score"], found["score"]):
+            raise Wrong(f"For {text!r} the classifier says {found}, not {given}.")
     if len({a["label"] for a in answers}) < 2:
         raise Wrong(f"All three are {answers[0]['label']}. Make one the opposite.")
 
@@ -73,7 +79,7 @@ def classify(texts: list[str], tokenizer, model) -> list[dict]:
     "01.3",
     "tokenizer(texts, padding=True, return_tensors='pt') makes one rectangle.",
     "Give the model input_ids and attention_mask: model(**inputs).logits.",
-    "softmax(dim=-1) gives a row of scores a text; .max(dim=-1) has both the largest "
+    "softmax(dim=-1) gives a row of scores per text; .max(dim=-1) has both the largest "
     "score and its place, which model.config.id2label turns into a label.",
 )
 def check_classify(answer, classifier) -> None:
@@ -118,3 +124,5 @@ def check_positive(answer, classifier) -> None:
         raise Wrong("Half of that long text was scorn, and it was not read.")
     if not answer(praise) > mixed > answer(scorn):
         raise Wrong("Praise should score above a mixture, and that above scorn.")
+    if answer(praise + scorn + praise) > 0.9:
+        raise Wrong("There the verdict stood in the middle, and it was not read.")
