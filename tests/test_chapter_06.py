@@ -1,23 +1,15 @@
 """Proves what notebook 06 says of text generation beyond the cells that it runs.
 
-Bad input first: what the library refuses, and what it takes in silence. Then the
-fast loop against `generate`, and wrong answers to the exercises.
+Bad input first: what the library refuses, and what it takes in silence. Then wrong
+and right answers to the exercises.
 """
-
-import csv
-import importlib
-import json
-import shutil
 
 import pytest
 import torch
-from places import NOTEBOOKS
 
 from helpers import check
 from helpers.exercises import chapter_06
 
-DATA = NOTEBOOKS / "data"
-EXPERIMENTS = NOTEBOOKS / "experiments"
 CALM = {"do_sample": False, "max_new_tokens": 3}
 
 
@@ -98,72 +90,6 @@ def test_contrastive_search_wants_code_from_the_hub(tiny):
         tiny.generate(torch.tensor([[1]]), penalty_alpha=0.6, top_k=4, **CALM)
 
 
-# --- the fast loop --------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def fast():
-    return importlib.import_module("experiments.int8_generation")
-
-
-def test_the_fast_loop_writes_what_generate_writes(tiny, fast):
-    ids = torch.tensor([[1, 7, 9]])
-    way = {"do_sample": False, "min_new_tokens": 12, "max_new_tokens": 12}
-    expected = tiny.generate(ids, **way)
-    assert fast.fast_greedy(tiny, ids, 12).tolist() == expected.tolist()
-
-
-def test_the_int8_loop_writes_what_generate_writes(tiny, fast):
-    ids, small = torch.tensor([[1]]), fast.to_int8(tiny)
-    way = {"do_sample": False, "min_new_tokens": 12, "max_new_tokens": 12}
-    expected = small.generate(ids, **way)
-    assert fast.fast_greedy(small, ids, 12).tolist() == expected.tolist()
-
-
-@pytest.mark.model
-@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
-def test_the_compiled_loop_writes_what_the_uncompiled_writes(tiny, fast):
-    ids, small = torch.tensor([[1, 7, 9]]), fast.to_int8(tiny, fast.OneTokenLinear)
-    compiled = fast.fast_greedy(small, ids, 12, compiled=True)
-    assert compiled.tolist() == fast.fast_greedy(small, ids, 12).tolist()
-    assert len(set(compiled[0, 3:].tolist())) > 3, "a text that tells nothing"
-
-
-@pytest.mark.parametrize("length", [1, 4])
-@pytest.mark.parametrize("kind", ["Int8Linear", "OneTokenLinear"])
-def test_int8_differs_little(tiny, fast, kind, length):
-    ids = torch.tensor([[1, 7, 9, 20]])[:, :length]
-    small = fast.to_int8(tiny, getattr(fast, kind))
-    with torch.no_grad():
-        exact, rounded = tiny(ids).logits, small(ids).logits
-    assert 0 < (exact - rounded).norm() / exact.norm() < 0.05
-
-
-def test_the_fast_loop_says_when_its_cache_is_full(tiny, fast):
-    with pytest.raises(ValueError, match="need more room than 16"):
-        fast.fast_greedy(tiny, torch.tensor([[1, 7]]), 15, room=16)
-
-
-def test_the_measured_speeds_hold_the_notebooks_claim():
-    with (EXPERIMENTS / "int8_generation.csv").open(encoding="utf-8") as file:
-        rows = [tuple(row.values()) for row in csv.DictReader(file)]
-    speeds = {(way, texts): float(speed) for way, texts, _, speed in rows}
-    best = max(value for (_, texts), value in speeds.items() if texts == "1")
-    assert best >= 60  # tokens a second on two cores, what the page promises
-
-
-# --- the source -----------------------------------------------------------------
-
-
-def test_every_question_of_the_lighthouse_is_answered_by_its_text():
-    lighthouse = json.loads((DATA / "lighthouse.json").read_text("utf-8"))
-    assert len(lighthouse["questions"]) == 8
-    for question, word in lighthouse["questions"]:
-        assert question.endswith("?")
-        assert word in lighthouse["text"]
-        assert word not in question
-
-
 # --- exercises ------------------------------------------------------------------
 
 
@@ -194,51 +120,142 @@ def no_zero(logits, t):
     return chapter_06.probabilities(logits, t)
 
 
+def tensors(logits, t):
+    """Another right way: torch does it, and a mask where t is 0."""
+    values = torch.tensor(logits)
+    if t == 0:
+        return (values == values.max()).float().tolist()
+    return (values / t).softmax(-1).tolist()
+
+
+class Masked(KeepsAll):
+    """Another right way: one mask over the vocabulary."""
+
+    def __init__(self, tokenizer):
+        size = len(tokenizer)
+        texts = [tokenizer.decode(i).lower() for i in range(size)]
+        special = set(tokenizer.all_special_ids)
+        self.mask = torch.tensor(
+            ["e" in texts[i] and i not in special for i in range(size)]
+        )
+
+    def __call__(self, ids, scores):
+        return scores.masked_fill(self.mask, float("-inf"))
+
+
+class SmallOnly(KeepsAll):
+    """Looks right: forgets the capital."""
+
+    def __init__(self, tokenizer):
+        texts = tokenizer.batch_decode([[i] for i in range(len(tokenizer))])
+        self.mask = torch.tensor(["e" in text for text in texts])
+
+    __call__ = Masked.__call__
+
+
+def first_place(prompt, n):
+    return [("Paris", 1.0)] * n
+
+
+@pytest.fixture
+def ways(generator):
+    """Ways to answer that look right and are wrong, and ways that are right."""
+    model, tokenizer = generator.model, generator.tokenizer
+
+    @torch.no_grad()
+    def logits_of(prompt, place):
+        inputs = tokenizer(prompt, return_tensors="pt")
+        return model(**inputs).logits[0, place]
+
+    def pairs(best):
+        texts = tokenizer.batch_decode(best.indices.view(-1, 1))
+        return list(zip(texts, best.values.tolist(), strict=True))
+
+    def among_themselves(prompt, n):
+        best = logits_of(prompt, -1).topk(n)
+        return list(
+            zip(
+                tokenizer.batch_decode(best.indices.view(-1, 1)),
+                best.values.softmax(-1).tolist(),
+                strict=True,
+            )
+        )
+
+    def by_loss(prompt, answers):
+        def loss(answer):
+            ids = tokenizer(prompt + answer, return_tensors="pt")["input_ids"]
+            start = len(tokenizer(prompt)["input_ids"])
+            labels = ids.clone()
+            labels[:, :start] = -100
+            with torch.no_grad():
+                mean = model(ids, labels=labels).loss
+            return float(mean) * (ids.shape[1] - start)
+
+        return min(answers, key=loss)
+
+    def by_first_token(prompt, answers):
+        first = logits_of(prompt, -1)
+        return max(answers, key=lambda a: float(first[tokenizer(a)["input_ids"][0]]))
+
+    return {
+        "all places": lambda p, n: pairs(logits_of(p, -2).softmax(-1).topk(n)),
+        "among themselves": among_themselves,
+        "lists": lambda p, n: [
+            list(pair) for pair in pairs(logits_of(p, -1).softmax(-1).topk(n))
+        ],
+        "backwards": lambda p, n: pairs(logits_of(p, -1).softmax(-1).topk(n))[::-1],
+        "by loss": by_loss,
+        "by first token": by_first_token,
+    }
+
+
 WRONG = [
-    ("06.1", divided, "expected [0.705"),
-    ("06.1", no_zero, "A temperature of 0 divides by zero"),
-    ("06.1", lambda logits, t: chapter_06.probabilities(logits, t or 1), "At 0"),
-    ("06.1", 3, "It stopped with TypeError"),
-    ("06.2", lambda values, p: values, "expected"),
-    ("06.2", lambda values, p: values[:1], "came out"),
-    ("06.2", lambda values, p: [v * (v >= p) for v in values], "expected"),
-    ("06.4", KeepsAll, "is still allowed"),
-    ("06.4", KeepsNone, "leave its logit as it is"),
-    ("06.4", Forgets, "should return scores"),
-    ("06.3", lambda text: 1.0, "For 'The sky is blue.' expected"),
-    ("06.5", lambda prompt, answers: answers[0], "expected ' Paris'"),
-    ("06.5", lambda prompt, answers: answers.index("x"), "stopped with ValueError"),
+    ("06.1", "all places", "After 'The capital of France is' expected"),
+    ("06.1", "among themselves", "a softmax over the whole vocabulary?"),
+    ("06.1", "backwards", "The likeliest comes first"),
+    ("06.1", first_place, "expected"),
+    ("06.2", divided, "expected [0.705"),
+    ("06.2", no_zero, "A temperature of 0 divides by zero"),
+    ("06.2", lambda logits, t: chapter_06.probabilities(logits, t or 1), "At 0"),
+    ("06.2", 3, "It stopped with TypeError"),
+    ("06.3", KeepsAll, "is still allowed"),
+    ("06.3", SmallOnly, "is still allowed"),
+    ("06.3", KeepsNone, "leave its logit as it is"),
+    ("06.3", Forgets, "should return scores"),
+    ("06.4", lambda prompt, answers: answers[0], "expected ' Paris'"),
+    ("06.4", "by first token", "expected"),
+    ("06.4", lambda prompt, answers: answers.index("x"), "stopped with ValueError"),
 ]
 
 
+def given(number, generator):
+    return () if number == "06.2" else (generator.model, generator.tokenizer)
+
+
 @pytest.mark.parametrize(("number", "answer", "words"), WRONG)
-def test_a_wrong_answer_gets_a_pointer(capsys, generator, number, answer, words):
-    model, tokenizer = generator.model, generator.tokenizer
-    given = {"06.4": (tokenizer,)}.get(number, (model, tokenizer))
-    check(number, answer, *(given if number >= "06.3" else ()))
+def test_a_wrong_answer_gets_a_pointer(capsys, generator, ways, number, answer, words):
+    answer = ways[answer] if isinstance(answer, str) else answer
+    check(number, answer, *given(number, generator))
     out = capsys.readouterr().out.strip()
     assert out.startswith(f"{number}: not yet.")
     assert words in out
     assert "\n" not in out
 
 
-def test_a_loss_is_told_from_a_perplexity(capsys, generator):
-    def loss(text):
-        row = generator.tokenizer(text, return_tensors="pt")["input_ids"]
-        return generator.model(row, labels=row).loss.item()
-
-    check("06.3", loss, generator.model, generator.tokenizer)
-    assert "the perplexity is its exponential" in capsys.readouterr().out
-
-
-def test_the_solutions_beside_the_checkers_are_right(capsys, generator):
+def test_right_answers_are_accepted_however_they_are_written(capsys, generator, ways):
     model, tokenizer = generator.model, generator.tokenizer
-    check("06.1", chapter_06.probabilities)
-    check("06.2", chapter_06.nucleus)
-    perplexity = chapter_06.perplexity
-    check("06.3", lambda t: perplexity(t, model, tokenizer), model, tokenizer)
-    check("06.4", chapter_06.WithoutE, tokenizer)
-    likeliest = chapter_06.likeliest
-    check("06.5", lambda p, a: likeliest(p, a, model, tokenizer), model, tokenizer)
+    solved = chapter_06
+    right = [
+        ("06.1", lambda p, n: solved.next_tokens(p, n, model, tokenizer)),
+        ("06.1", ways["lists"]),
+        ("06.2", solved.probabilities),
+        ("06.2", tensors),
+        ("06.3", solved.WithoutE),
+        ("06.3", Masked),
+        ("06.4", lambda p, a: solved.likeliest(p, a, model, tokenizer)),
+        ("06.4", ways["by loss"]),
+    ]
+    for number, answer in right:
+        check(number, answer, *given(number, generator))
     said = capsys.readouterr().out.strip().splitlines()
-    assert said == [f"06.{n}: right." for n in range(1, 6)]
+    assert said == [f"{number}: right." for number, _ in right]

@@ -25,8 +25,45 @@ def rounded(values) -> str:
     return "[" + ", ".join(f"{value:.3f}" for value in values) + "]"
 
 
+@torch.no_grad()
+def next_tokens(prompt: str, n: int, model, tokenizer) -> list[tuple[str, float]]:
+    """The solution of 06.1: softmax over the logits of the last place."""
+    inputs = tokenizer(prompt, return_tensors="pt").to(model.device)
+    best = model(**inputs).logits[0, -1].softmax(-1).topk(n)
+    texts = [tokenizer.decode(place) for place in best.indices]
+    return list(zip(texts, best.values.tolist(), strict=True))
+
+
+@exercise(
+    "06.1",
+    "The logits have the shape (texts, tokens, vocabulary): take those of the last "
+    "token, logits[0, -1].",
+    "softmax(-1) makes probabilities of them, topk(n) has values and indices.",
+    "tokenizer.decode(index) is the text of a token.",
+)
+def check_next_tokens(answer, model, tokenizer) -> None:
+    for prompt, n in (("The capital of France is", 3), ("Two and two is", 5)):
+        expected = next_tokens(prompt, n, model, tokenizer)
+        found = [(text, float(chance)) for text, chance in answer(prompt, n)]
+        if len(found) != n:
+            raise Wrong(f"Expected {n} pairs after {prompt!r}, got {len(found)}.")
+        if [text for text, _ in found] == [text for text, _ in expected][::-1]:
+            raise Wrong("The likeliest comes first.")
+        for (text, chance), (right, share) in zip(found, expected, strict=True):
+            if text.strip() != right.strip() and abs(chance - share) > 1e-3:
+                raise Wrong(
+                    f"After {prompt!r} expected {right!r} with {share:.3f}, "
+                    f"got {text!r} with {chance:.3f}."
+                )
+            if not math.isclose(chance, share, abs_tol=1e-3):
+                raise Wrong(
+                    f"The token {text!r} is right; its probability is {share:.3f}, "
+                    f"not {chance:.3f}. Is it a softmax over the whole vocabulary?"
+                )
+
+
 def probabilities(logits: list[float], t: float) -> list[float]:
-    """The solution of 06.1: the limit of a falling temperature is greedy."""
+    """The solution of 06.2: the limit of a falling temperature is greedy."""
     if t == 0:
         best = logits.index(max(logits))
         return [float(place == best) for place in range(len(logits))]
@@ -35,7 +72,7 @@ def probabilities(logits: list[float], t: float) -> list[float]:
 
 
 @exercise(
-    "06.1",
+    "06.2",
     "Divide every logit by t, then take the softmax: exp of each over their sum.",
     "Subtract the largest logit first, so that exp never overflows.",
     "t == 0 needs a branch of its own, as nothing can be divided by it.",
@@ -52,70 +89,13 @@ def check_probabilities(answer) -> None:
     try:
         found = list(answer(list(logits), 0))
     except ZeroDivisionError:
-        raise Wrong("A temperature of 0 divides by zero: hint('06.1').") from None
+        raise Wrong("A temperature of 0 divides by zero: hint('06.2').") from None
     if not close(found, [1, 0, 0]):
         raise Wrong(f"At 0 the likeliest gets 1, the others 0; got {rounded(found)}.")
 
 
-def nucleus(probabilities: list[float], p: float) -> list[float]:
-    """The solution of 06.2: from the likeliest on, until the sum reaches p."""
-    kept, total = [0.0] * len(probabilities), 0.0
-    order = sorted(range(len(kept)), key=lambda i: -probabilities[i])
-    for place in order:
-        if total >= p:
-            break
-        kept[place] = probabilities[place]
-        total += probabilities[place]
-    return [value / total for value in kept]
-
-
-@exercise(
-    "06.2",
-    "Go through the places from the likeliest to the least likely.",
-    "Keep an entry while the sum of those before it is below p; so one is always kept.",
-    "At the end divide by the sum of what is kept, and leave every entry in its place.",
-)
-def check_nucleus(answer) -> None:
-    for values, p in (
-        ([0.1, 0.5, 0.4], 0.6),
-        ([0.25, 0.5, 0.25], 0.4),
-        ([0.7, 0.2, 0.1], 1.0),
-        ([0.125, 0.25, 0.125, 0.5], 0.75),
-    ):
-        found, expected = list(answer(list(values), p)), nucleus(values, p)
-        if len(found) != len(values):
-            raise Wrong(f"{len(values)} numbers went in, {len(found)} came out.")
-        if not close(found, expected):
-            raise Wrong(
-                f"For {values} and p = {p} expected {rounded(expected)}, "
-                f"got {rounded(found)}."
-            )
-
-
-@torch.no_grad()
-def perplexity(text: str, model, tokenizer) -> float:
-    """The solution of 06.3: the exponential of the mean loss of a token."""
-    row = tokenizer(text, return_tensors="pt")["input_ids"].to(model.device)
-    return math.exp(model(row, labels=row).loss)
-
-
-@exercise(
-    "06.3",
-    'row = tokenizer(text, return_tensors="pt")["input_ids"] goes into the model.',
-    "model(row, labels=row).loss is the mean of the negative logarithms.",
-    "math.exp(loss), as a number: float(loss) makes one of a tensor.",
-)
-def check_perplexity(answer, model, tokenizer) -> None:
-    for text in ("The sky is blue.", "The sky is cheese."):
-        found, expected = float(answer(text)), perplexity(text, model, tokenizer)
-        if math.isclose(found, math.log(expected), rel_tol=1e-3):
-            raise Wrong("That is the loss; the perplexity is its exponential.")
-        if not math.isclose(found, expected, rel_tol=1e-2):
-            raise Wrong(f"For {text!r} expected {expected:.1f}, got {found:.1f}.")
-
-
 class WithoutE(LogitsProcessor):
-    """The solution of 06.4: which tokens are forbidden is found once."""
+    """The solution of 06.3: which tokens are forbidden is found once."""
 
     def __init__(self, tokenizer) -> None:
         texts = tokenizer.batch_decode([[i] for i in range(len(tokenizer))])
@@ -130,14 +110,14 @@ class WithoutE(LogitsProcessor):
 
 
 @exercise(
-    "06.4",
+    "06.3",
     "class WithoutE(LogitsProcessor), with __init__(self, tokenizer) and "
     "__call__(self, ids, scores), which returns the new scores.",
     "In __init__, decode every number below len(tokenizer) and remember those whose "
     "text holds an e or E.",
     'scores = scores.clone(); scores[:, self.places] = float("-inf")',
 )
-def check_without_e(answer, tokenizer) -> None:
+def check_without_e(answer, model, tokenizer) -> None:
     special = set(tokenizer.all_special_ids)
     texts = tokenizer.batch_decode([[i] for i in range(len(tokenizer))])
     scores = torch.zeros(1, len(texts))
@@ -151,11 +131,16 @@ def check_without_e(answer, tokenizer) -> None:
             raise Wrong(f"The token {text!r} is still allowed.")
         if "e" not in text.lower() and score != 0:
             raise Wrong(f"The token {text!r} has no e; leave its logit as it is.")
+    inputs = tokenizer("A dog and a fox", return_tensors="pt").to(model.device)
+    way = {"do_sample": False, "max_new_tokens": 12}
+    written = model.generate(**inputs, **way, logits_processor=[answer(tokenizer)])
+    if "e" in (story := tokenizer.decode(written[0], skip_special_tokens=True)).lower():
+        raise Wrong(f"The model wrote with it: {story!r}.")
 
 
 @torch.no_grad()
 def likeliest(prompt: str, answers: list[str], model, tokenizer) -> str:
-    """The solution of 06.5: the sum of log probabilities of an answer's tokens."""
+    """The solution of 06.4: the sum of log probabilities of an answer's tokens."""
     start = tokenizer(prompt, return_tensors="pt")["input_ids"].to(model.device)
 
     def chance(answer: str) -> float:
@@ -169,7 +154,7 @@ def likeliest(prompt: str, answers: list[str], model, tokenizer) -> str:
 
 
 @exercise(
-    "06.5",
+    "06.4",
     "Tokenize prompt and answer apart, and put the ids together with torch.cat.",
     "The logits at one place are about the next token: logits[0, :-1] beside "
     "row[0, 1:].",
