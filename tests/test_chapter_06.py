@@ -213,7 +213,7 @@ WRONG = [
     ("06.1", "all places", "After 'The capital of France is' expected"),
     ("06.1", "among themselves", "a softmax over the whole vocabulary?"),
     ("06.1", "backwards", "The likeliest comes first"),
-    ("06.1", first_place, "expected"),
+    ("06.1", first_place, "its probability is"),
     ("06.2", divided, "expected [0.705"),
     ("06.2", no_zero, "A temperature of 0 divides by zero"),
     ("06.2", lambda logits, t: chapter_06.probabilities(logits, t or 1), "At 0"),
