@@ -20,7 +20,8 @@ suppress_warnings = ["mystnb.unknown_mime_type"]
 
 html_theme = "sphinx_book_theme"
 html_static_path = ["_static"]
-html_css_files = ["wrap.css"]
+html_css_files = ["wrap.css", "frames.css"]
+html_js_files = ["frames.js"]
 html_show_sourcelink = False
 html_last_updated_fmt = None
 html_copy_source = False

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from html import escape
 from pathlib import Path
 
 import nbformat
@@ -25,9 +26,12 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 
 from book.sync_generated import notebooks, settings
 from helpers.catalogue import NOTEBOOKS
+from helpers.frames import ALT
+from helpers.session import PAGES_VARIABLE
 
 BUILD = NOTEBOOKS.parent / "build"
 CELL_SECONDS = 300
+FRAMES_BYTES = 300_000  # that a widget's pictures may add to a page
 NOTEBOOK_GB = 3.0  # what a notebook may take, with room: the budget is 2.5
 # What the kernels are told: nobody is there to use a widget or to watch a bar.
 QUIET = {
@@ -207,8 +211,26 @@ def update(paths: list[Path]) -> int:
     return 0 if run_all(paths, lambda path, done: write(done, path)) else 1
 
 
+def finish_frames(cell: nbformat.NotebookNode) -> None:
+    """Put a cell's alt text where `explore` left room for it in its frames.
+
+    Raises Failure where the frames are too large for a page.
+    """
+    alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+    for output in cell.get("outputs", []):
+        shown = output.get("data", {})
+        text = "".join(shown.get("text/html", ""))
+        if 'class="frames"' not in text:
+            continue
+        if len(text) > FRAMES_BYTES:
+            size = f"{len(text) / 1000:.0f} KB"
+            raise Failure(f"cell {cell.id}: its frames take {size}; offer fewer")
+        shown["text/html"] = text.replace(ALT, escape(alt, quote=True))
+
+
 def run(paths: list[Path]) -> int:
     """Execute notebooks into build/ and render them as pages."""
+    os.environ[PAGES_VARIABLE] = "1"
     source = BUILD / "source"
     shutil.rmtree(source, ignore_errors=True)
 
@@ -217,6 +239,7 @@ def run(paths: list[Path]) -> int:
 
     def keep(path: Path, notebook: nbformat.NotebookNode) -> None:
         for cell in notebook.cells:
+            finish_frames(cell)
             if cell.cell_type == "markdown":
                 # The README is the front of the repository, index.md of the book.
                 text = re.sub(r"\.\./README\.md\)", "index.md)", cell.source)
