@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-pytest_plugins = ["nbval_hooks", "report", "tiers", "loaded"]
+pytest_plugins = ["nbval_hooks", "report", "tiers", "loaded", "rendered"]
 pytest.register_assert_rewrite("hygiene")
 
 
