@@ -25,6 +25,7 @@ html_js_files = ["frames.js"]
 html_show_sourcelink = False
 html_last_updated_fmt = None
 html_copy_source = False
+html_context = {"default_mode": "auto"}  # light or dark, as the reader has it
 html_theme_options = {
     "use_download_button": False,
     "use_fullscreen_button": False,
