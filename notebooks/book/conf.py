@@ -1,6 +1,7 @@
 """Settings of the pages: Sphinx renders what `make run` has executed."""
 
 import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 series = tomllib.loads((Path(__file__).parent / "series.toml").read_text("utf-8"))
@@ -9,6 +10,10 @@ project = html_title = series["title"]
 author = ""
 copyright = "the authors of the series, under Apache-2.0"
 extensions = ["myst_nb"]
+if series["pages"]:  # addresses of its own, once it has one
+    html_baseurl = series["pages"] + "/"
+    extensions.append("sphinx_sitemap")
+    sitemap_url_scheme = "{link}"
 exclude_patterns = ["*/SOURCES.md", "data/*/README.md"]
 
 # The notebooks come executed; a page must ask for nothing from outside.
@@ -26,7 +31,14 @@ html_show_sourcelink = False
 html_last_updated_fmt = None
 html_copy_source = False
 html_context = {"default_mode": "auto"}  # light or dark, as the reader has it
+ran_on = f"transformers {version('transformers')}, torch {version('torch')}"
 html_theme_options = {
+    "extra_footer": f"<p>Every cell ran on {ran_on}.</p>",
+    "repository_url": series["repository"],
+    "repository_branch": series["branch"],
+    "path_to_docs": "notebooks",
+    "use_repository_button": True,
+    "use_source_button": True,
     "use_download_button": False,
     "use_fullscreen_button": False,
     "show_toc_level": 2,

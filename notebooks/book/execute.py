@@ -8,6 +8,7 @@ the cell and the error.
 from __future__ import annotations
 
 import argparse
+import copy
 import os
 import re
 import shutil
@@ -24,6 +25,7 @@ import psutil
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
+from book import pages
 from book.sync_generated import notebooks, settings
 from helpers.catalogue import NOTEBOOKS
 from helpers.frames import ALT
@@ -236,8 +238,13 @@ def run(paths: list[Path]) -> int:
 
     where = settings()
     files = f"{where['repository']}/blob/{where['branch']}/notebooks"
+    done = {}  # the chapters as they ran
 
     def keep(path: Path, notebook: nbformat.NotebookNode) -> None:
+        if path.parent == NOTEBOOKS:
+            done[path] = copy.deepcopy(notebook)
+            pages.link_terms(notebook)
+        pages.describe(path, notebook)
         for cell in notebook.cells:
             finish_frames(cell)
             if cell.cell_type == "markdown":
@@ -253,17 +260,21 @@ def run(paths: list[Path]) -> int:
         return 1
     for name in ("conf.py", "series.toml"):
         shutil.copy(NOTEBOOKS / "book" / name, source)
-    front = (NOTEBOOKS / "book" / "index.md").read_text("utf-8")
-    (source / "index.md").write_text(front.replace("](../", "]("), "utf-8")
+    for page in sorted((NOTEBOOKS / "book").glob("*.md")):
+        if page.name != "README.md":
+            text = page.read_text("utf-8").replace("](../", "](")
+            (source / page.name).write_text(text, "utf-8")
+    listed = {path: done[path] for path in sorted(done)}
+    (source / "claims.md").write_text(pages.claims(listed), "utf-8")
     for folder in ("figures", "data", "book/_static"):
         shutil.copytree(NOTEBOOKS / folder, source / Path(folder).name)
     from sphinx.cmd.build import build_main
 
-    pages = BUILD / "book"
-    shutil.rmtree(pages, ignore_errors=True)
+    book = BUILD / "book"
+    shutil.rmtree(book, ignore_errors=True)
     # A part of the series has links to pages that are not there.
     strict = ["-q", "-W", "--keep-going"] if set(paths) >= set(notebooks()) else ["-Q"]
-    if build_main([*strict, str(source), str(pages)]):
+    if build_main([*strict, str(source), str(book)]):
         print("FAILED Sphinx: see the lines above", file=sys.stderr)
         return 1
     print(f"Done in {time.monotonic() - start:.0f} s. Open build/book/index.html")
