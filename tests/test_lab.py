@@ -36,7 +36,8 @@ PAGES = [
 # Cells that are far off the screen shall be drawn, too.
 SETTINGS = {"@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"}}
 RUN_ALL = "window.jupyterapp.commands.execute('notebook:run-all-cells')"
-SHOWN = """(widget) => [...widget.querySelectorAll('.jp-OutputArea img, .jp-OutputArea pre')]
+SHOWN = """(widget) => [...widget.querySelectorAll(
+    '.jp-OutputArea img, .jp-OutputArea pre')]
   .map((e) => e.src || e.textContent).join()"""
 
 
