@@ -11,8 +11,9 @@ from IPython.display import Image, display
 from matplotlib.figure import Figure
 
 from book import execute
-from helpers import explore, frames, session, widgets
+from helpers import explore, session, widgets
 from helpers.errors import HelperError
+from helpers.figures import frames
 
 
 def said(**values):

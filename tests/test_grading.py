@@ -7,8 +7,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from helpers import grading
 from helpers.errors import HelperError
+from helpers.exercises import grading
 
 pytestmark = pytest.mark.model  # starts kernels
 

@@ -28,7 +28,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from book import pages
 from book.sync_generated import notebooks, settings
 from helpers.catalogue import NOTEBOOKS
-from helpers.frames import ALT
+from helpers.figures.frames import ALT
 from helpers.session import PAGES_VARIABLE
 
 BUILD = NOTEBOOKS.parent / "build"

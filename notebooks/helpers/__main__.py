@@ -1,5 +1,5 @@
 """`python -m helpers [NAME ...]` in notebooks/: make models ready ahead, and
-`python -m helpers grade NOTEBOOK [--json]`: grade a reader's answers (grading.py).
+`python -m helpers grade NOTEBOOK [--json]`: grade a reader's answers (exercises/grading.py).
 
 Without names all bases and embedded models, in two processes, since most of the work
 keeps one core busy. Prints a line for each that was not ready yet, nothing where all
@@ -49,7 +49,7 @@ def shares() -> list[list[str]]:
 def main() -> int:
     """Do what the command line asks for; return 1 on an error, 130 on Ctrl-C."""
     if sys.argv[1:2] == ["grade"]:
-        from .grading import main as grade
+        from .exercises.grading import main as grade
 
         return grade(sys.argv[2:])
     if not sys.stderr.isatty():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .frames import frames as frames_of
+from .figures.frames import frames as frames_of
 from .session import interactive, makes_pages
 
 

@@ -1,7 +1,7 @@
 """`python -m helpers grade NOTEBOOK [--json]`: which exercises are answered rightly.
 
 The notebook is executed from its first cell to its last in a kernel of its own that
-has no network (offline/network_guard.py); a cell that stops does not stop the rest.
+has no network (helpers/offline/network_guard.py); a cell that stops does not stop the rest.
 A verdict counts when `check` gave it, so a cell that merely prints "right" gains
 nothing. The notebook's code runs with the rights of whoever grades it: grade the work
 of strangers in a container.
@@ -18,10 +18,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from . import exercises
-from .errors import HelperError
+from helpers import exercises
+from helpers.errors import HelperError
 
-NOTEBOOKS = Path(__file__).resolve().parents[1]
+NOTEBOOKS = Path(__file__).resolve().parents[2]
 SECONDS = 600  # that a cell may take
 WORDS = {"right": "right", "wrong": "not yet", "missing": "not answered"}
 
@@ -60,7 +60,7 @@ def grade(path: Path) -> dict:
         )
     with tempfile.TemporaryDirectory() as folder:
         verdicts = Path(folder) / "verdicts.jsonl"
-        guard = Path(__file__).parent / "offline"
+        guard = Path(__file__).parents[1] / "offline"
         paths = [str(guard), str(NOTEBOOKS), os.environ.get("PYTHONPATH", "")]
         environment = os.environ | {
             exercises.GRADES_VARIABLE: str(verdicts),

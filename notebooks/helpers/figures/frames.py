@@ -13,7 +13,7 @@ from collections.abc import Callable
 from html import escape
 from itertools import product
 
-from .errors import HelperError
+from ..errors import HelperError
 
 MOST = 24  # pictures per widget
 ALT = "@@ALT@@"  # `make run` puts the cell's own alt text here
