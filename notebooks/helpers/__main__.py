@@ -1,5 +1,5 @@
 """`python -m helpers [NAME ...]` in notebooks/: make models ready ahead, and
-`python -m helpers grade NOTEBOOK [--json]`: grade a reader's answers (exercises/grading.py).
+`python -m helpers grade NOTEBOOK [--json]`: grade what a reader answered.
 
 Without names all bases and embedded models, in two processes, since most of the work
 keeps one core busy. Prints a line for each that was not ready yet, nothing where all

@@ -1,7 +1,7 @@
 """`python -m helpers grade NOTEBOOK [--json]`: which exercises are answered rightly.
 
 The notebook is executed from its first cell to its last in a kernel of its own that
-has no network (helpers/offline/network_guard.py); a cell that stops does not stop the rest.
+has no network (offline/network_guard.py); a cell that stops does not stop the rest.
 A verdict counts when `check` gave it, so a cell that merely prints "right" gains
 nothing. The notebook's code runs with the rights of whoever grades it: grade the work
 of strangers in a container.
