@@ -1,7 +1,7 @@
 """Settings of the pages: Sphinx renders what `make run` has executed."""
 
 import tomllib
-from importlib.metadata import version
+from importlib.metadata import version as installed
 from pathlib import Path
 
 series = tomllib.loads((Path(__file__).parent / "series.toml").read_text("utf-8"))
@@ -31,7 +31,7 @@ html_show_sourcelink = False
 html_last_updated_fmt = None
 html_copy_source = False
 html_context = {"default_mode": "auto"}  # light or dark, as the reader has it
-ran_on = f"transformers {version('transformers')}, torch {version('torch')}"
+ran_on = f"transformers {installed('transformers')}, torch {installed('torch')}"
 html_theme_options = {
     "extra_footer": f"<p>Every cell ran on {ran_on}.</p>",
     "repository_url": series["repository"],
