@@ -26,7 +26,8 @@ SCREENS = {
     "telephone": {"width": 390, "height": 844},
 }
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
-NAMES = ["index", *(path.stem for path in sync_generated.chapters())]
+NAMES = ["index", "cheat_sheet", "glossary", "claims", "troubleshooting"]
+NAMES += ["for_teachers", *(path.stem for path in sync_generated.chapters())]
 NAMES += [f"solutions/{path.stem}" for path in sync_generated.chapters()]
 # Both themes and both screens for axe, which is slow; a night does all four.
 QUICK = {("light", "screen"), ("dark", "telephone")}
@@ -192,3 +193,9 @@ def test_a_menu_exchanges_the_picture_by_keyboard(browser, tmp_path):
     assert not page.locator("#first").is_hidden()
     assert page.locator("div.frame").is_hidden()
     page.close()
+
+
+def test_the_cheat_sheet_fits_on_two_sheets_of_paper(visit):
+    page = visit().open("cheat_sheet")
+    sheets = page.pdf(format="A4").count(b"/Type /Page\n")
+    assert 1 <= sheets <= 2

@@ -21,11 +21,12 @@ nb_execution_mode = "off"
 nb_render_markdown_format = "myst"  # tables, as in Jupyter
 nb_ipywidgets_js = {}
 myst_heading_anchors = 3
+myst_enable_extensions = ["colon_fence"]
 suppress_warnings = ["mystnb.unknown_mime_type"]
 
 html_theme = "sphinx_book_theme"
 html_static_path = ["_static"]
-html_css_files = ["wrap.css", "frames.css"]
+html_css_files = ["wrap.css", "frames.css", "cheat_sheet.css"]
 html_js_files = ["frames.js"]
 html_show_sourcelink = False
 html_last_updated_fmt = None

@@ -25,7 +25,16 @@ ABOUT = (
     "Every figure, and every claim that a cell holds to with an `assert`: if it were "
     "not so, the page would have stopped there."
 )
-ENDS = {"exercises", "quiz-text", "reading", "learned"}  # cells of another kind
+# Cells in which a word is not used but announced, listed or asked for.
+APART_CELLS = {
+    "links",
+    "title",
+    "goals",
+    "exercises",
+    "quiz-text",
+    "reading",
+    "learned",
+}
 
 
 def terms() -> list[str]:
@@ -42,7 +51,7 @@ def link_terms(notebook: nbformat.NotebookNode) -> list[str]:
         plural = re.escape(term) + ("" if term.endswith("s") else "(?:s|es)?")
         pattern = re.compile(rf"(?<![\w{{`-])({plural})(?![\w`-])", re.IGNORECASE)
         for cell in notebook.cells:
-            if cell.cell_type != "markdown" or cell.id in {"links", "title"} | ENDS:
+            if cell.cell_type != "markdown" or cell.id in APART_CELLS:
                 continue
             parts = APART.split(cell.source)
             for place in range(0, len(parts), 2):

@@ -227,13 +227,13 @@ def cheat_sheet_table() -> str:
     """Return the table of cheat_sheet.md from cheat_sheet.toml."""
     path = NOTEBOOKS / "book" / "cheat_sheet.toml"
     pages = {path.name[:2]: path.name for path in chapters()}
-    rows = ["| task | call | each answer holds | mind | |", "|---|---|---|---|---|"]
+    rows = ["| task | call | each answer holds | mind |", "|---|---|---|---|"]
     for task in tomllib.loads(path.read_text("utf-8"))["task"]:
         keys = ", ".join(f"`{key}`" for key in task["keys"]) or "numbers"
         # A chapter that is being written is not there yet.
         there = pages.get(task["chapter"])
-        place = f"[{task['chapter']}](../{there})" if there else task["chapter"]
-        cells = [task["name"], f"`{task['call']}`", keys, task["trap"], place]
+        name = f"[{task['name']}](../{there})" if there else task["name"]
+        cells = [name, f"`{task['call']}`", keys, task["trap"]]
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
