@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-pytest_plugins = ["nbval_hooks", "report", "tiers", "loaded"]
+pytest_plugins = ["nbval_hooks", "report", "tiers", "loaded", "rendered"]
 pytest.register_assert_rewrite("hygiene")
 
 
@@ -19,5 +19,6 @@ def pytest_configure(config):
         os.environ["OMP_NUM_THREADS"] = "1"
     # Python imports tests/offline/sitecustomize.py in every kernel: no network.
     offline = str(config.rootpath / "tests" / "offline")
-    paths = [offline, os.environ.get("PYTHONPATH", "")]
+    guard = str(config.rootpath / "notebooks" / "helpers" / "offline")
+    paths = [offline, guard, os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)

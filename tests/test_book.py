@@ -5,33 +5,12 @@ Renders the committed notebooks as `make run` does, without executing them.
 
 import re
 
-import nbformat
 import pytest
+from rendered import rendered
 
 from book import execute, sync_generated
 
 pytestmark = pytest.mark.model  # renders every page
-
-
-def rendered(place, paths):
-    """Render committed notebooks, with the outputs that they hold."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(execute, "BUILD", place)
-
-        def as_stored(paths, finished):
-            for path in paths:
-                finished(path, nbformat.read(path, as_version=4))
-            return True
-
-        patch.setattr(execute, "run_all", as_stored)
-        assert execute.run(paths) == 0
-    return place / "book"
-
-
-@pytest.fixture(scope="module")
-def pages(tmp_path_factory):
-    """The book of all of them."""
-    return rendered(tmp_path_factory.mktemp("book"), execute.notebooks())
 
 
 def test_a_part_of_the_series_has_pages_too(tmp_path):
@@ -41,29 +20,29 @@ def test_a_part_of_the_series_has_pages_too(tmp_path):
     assert not (book / f"{execute.notebooks()[0].stem}.html").exists()
 
 
-def test_every_notebook_has_a_page(pages):
-    index = (pages / "index.html").read_text("utf-8")
+def test_every_notebook_has_a_page(book_pages):
+    index = (book_pages / "index.html").read_text("utf-8")
     for path in sync_generated.chapters():
-        assert (pages / f"{path.stem}.html").is_file()
+        assert (book_pages / f"{path.stem}.html").is_file()
         assert f'href="{path.stem}.html"' in index
-        assert (pages / "solutions" / f"{path.stem}.html").is_file()
+        assert (book_pages / "solutions" / f"{path.stem}.html").is_file()
 
 
-def test_no_request_leaves_a_page(pages):
+def test_no_request_leaves_a_page(book_pages):
     loads = re.compile(
         r"""(?:<(?:script|img|iframe|source|audio|video)[^>]*\ssrc=|<link[^>]*href=|"""
         r"""@import\s|url\()["']?(?:https?:)?//[^"'\s)>]+""",
         re.IGNORECASE,
     )
-    for path in pages.rglob("*.html"):
+    for path in book_pages.rglob("*.html"):
         found = loads.findall(path.read_text("utf-8"))
         assert not found, f"{path.name}: {found}"
-    for path in (pages / "_static").rglob("*.css"):
+    for path in (book_pages / "_static").rglob("*.css"):
         assert not loads.findall(path.read_text("utf-8", errors="replace")), path
 
 
-def test_a_page_has_light_and_dark_and_alt_texts(pages):
-    text = (pages / f"{sync_generated.chapters()[0].stem}.html").read_text("utf-8")
+def test_a_page_has_light_and_dark_and_alt_texts(book_pages):
+    text = (book_pages / f"{sync_generated.chapters()[0].stem}.html").read_text("utf-8")
     assert "theme-switch" in text
     images = re.findall(r"<img [^>]+>", text)
     assert len(images) >= 3

@@ -25,8 +25,9 @@ import pytest
 
 from book import sync_generated
 
-# Fixtures that load a model (loaded.py) or run many notebooks (test_suite.py).
-HEAVY = {"pipe", "fared"}
+# Fixtures that load a model (loaded.py), run many notebooks (test_suite.py) or render
+# all pages (rendered.py).
+HEAVY = {"pipe", "fared", "book_pages"}
 # Files that do so throughout, in processes of their own: parts of their names.
 HEAVY_FILES = ("test_hub", "test_accelerator", "test_pretend_device")
 CARDS = "test_a_card_says_no_more_than_is_measured"

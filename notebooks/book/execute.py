@@ -8,6 +8,7 @@ the cell and the error.
 from __future__ import annotations
 
 import argparse
+import copy
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from html import escape
 from pathlib import Path
 
 import nbformat
@@ -23,11 +25,15 @@ import psutil
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
+from book import pages
 from book.sync_generated import notebooks, settings
 from helpers.catalogue import NOTEBOOKS
+from helpers.figures.frames import ALT
+from helpers.session import PAGES_VARIABLE
 
 BUILD = NOTEBOOKS.parent / "build"
 CELL_SECONDS = 300
+FRAMES_BYTES = 300_000  # that a widget's pictures may add to a page
 NOTEBOOK_GB = 3.0  # what a notebook may take, with room: the budget is 2.5
 # What the kernels are told: nobody is there to use a widget or to watch a bar.
 QUIET = {
@@ -207,16 +213,40 @@ def update(paths: list[Path]) -> int:
     return 0 if run_all(paths, lambda path, done: write(done, path)) else 1
 
 
+def finish_frames(cell: nbformat.NotebookNode) -> None:
+    """Put a cell's alt text where `explore` left room for it in its frames.
+
+    Raises Failure where the frames are too large for a page.
+    """
+    alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+    for output in cell.get("outputs", []):
+        shown = output.get("data", {})
+        text = "".join(shown.get("text/html", ""))
+        if 'class="frames"' not in text:
+            continue
+        if len(text) > FRAMES_BYTES:
+            size = f"{len(text) / 1000:.0f} KB"
+            raise Failure(f"cell {cell.id}: its frames take {size}; offer fewer")
+        shown["text/html"] = text.replace(ALT, escape(alt, quote=True))
+
+
 def run(paths: list[Path]) -> int:
     """Execute notebooks into build/ and render them as pages."""
+    os.environ[PAGES_VARIABLE] = "1"
     source = BUILD / "source"
     shutil.rmtree(source, ignore_errors=True)
 
     where = settings()
     files = f"{where['repository']}/blob/{where['branch']}/notebooks"
+    done = {}  # the chapters as they ran
 
     def keep(path: Path, notebook: nbformat.NotebookNode) -> None:
+        if path.parent == NOTEBOOKS:
+            done[path] = copy.deepcopy(notebook)
+            pages.link_terms(notebook)
+        pages.describe(path, notebook)
         for cell in notebook.cells:
+            finish_frames(cell)
             if cell.cell_type == "markdown":
                 # The README is the front of the repository, index.md of the book.
                 text = re.sub(r"\.\./README\.md\)", "index.md)", cell.source)
@@ -230,17 +260,21 @@ def run(paths: list[Path]) -> int:
         return 1
     for name in ("conf.py", "series.toml"):
         shutil.copy(NOTEBOOKS / "book" / name, source)
-    front = (NOTEBOOKS / "book" / "index.md").read_text("utf-8")
-    (source / "index.md").write_text(front.replace("](../", "]("), "utf-8")
+    for page in sorted((NOTEBOOKS / "book").glob("*.md")):
+        if page.name != "README.md":
+            text = page.read_text("utf-8").replace("](../", "](")
+            (source / page.name).write_text(text, "utf-8")
+    listed = {path: done[path] for path in sorted(done)}
+    (source / "claims.md").write_text(pages.claims(listed), "utf-8")
     for folder in ("figures", "data", "book/_static"):
         shutil.copytree(NOTEBOOKS / folder, source / Path(folder).name)
     from sphinx.cmd.build import build_main
 
-    pages = BUILD / "book"
-    shutil.rmtree(pages, ignore_errors=True)
+    book = BUILD / "book"
+    shutil.rmtree(book, ignore_errors=True)
     # A part of the series has links to pages that are not there.
     strict = ["-q", "-W", "--keep-going"] if set(paths) >= set(notebooks()) else ["-Q"]
-    if build_main([*strict, str(source), str(pages)]):
+    if build_main([*strict, str(source), str(book)]):
         print("FAILED Sphinx: see the lines above", file=sys.stderr)
         return 1
     print(f"Done in {time.monotonic() - start:.0f} s. Open build/book/index.html")

@@ -1,4 +1,4 @@
-"""Write every list that repeats: tables of README and index, badges and links.
+"""Write every list that repeats: tables of README and the book, badges and links.
 
 Usage, in notebooks/: python -m book.sync_generated [--check]. With --check nothing
 is written, and the exit status is 1 where a file differs from what would be.
@@ -203,6 +203,41 @@ def recipes_table() -> str:
     return "\n".join(rows)
 
 
+def sittings_table() -> str:
+    """Return the table of for_teachers.md: what each sitting needs and offers."""
+    from helpers import exercises
+
+    rows = [
+        "| chapter | minutes to read | exercises | models to fetch |",
+        "|---|---|---|---|",
+    ]
+    for path in chapters():
+        number = path.name[:2]
+        importlib.import_module(f"helpers.exercises.chapter_{number}")
+        count = sum(name.startswith(f"{number}.") for name in exercises.EXERCISES)
+        goals = next(c.source for c in nbformat.read(path, 4).cells if c.id == "goals")
+        minutes = re.search(r"It takes (.+?) to read", goals)[1]
+        fetch = re.search(r"the first run fetches (\d+ MB)", goals)[1]
+        place = f"[{number} {title(path)}](../{path.name})"
+        rows.append(f"| {place} | {minutes} | {count} | {fetch} |")
+    return "\n".join(rows)
+
+
+def cheat_sheet_table() -> str:
+    """Return the table of cheat_sheet.md from cheat_sheet.toml."""
+    path = NOTEBOOKS / "book" / "cheat_sheet.toml"
+    pages = {path.name[:2]: path.name for path in chapters()}
+    rows = ["| task | call | each answer holds | mind |", "|---|---|---|---|"]
+    for task in tomllib.loads(path.read_text("utf-8"))["task"]:
+        keys = ", ".join(f"`{key}`" for key in task["keys"]) or "numbers"
+        # A chapter that is being written is not there yet.
+        there = pages.get(task["chapter"])
+        name = f"[{task['name']}](../{there})" if there else task["name"]
+        cells = [name, f"`{task['call']}`", keys, task["trap"]]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
 README = {
     "notebooks": partial(notebooks_table, "notebooks/"),
     "models": models_table,
@@ -247,6 +282,8 @@ def wanted() -> dict[Path, str]:
     texts = {
         readme: README,
         index: {"notebooks": partial(notebooks_table, "../")},
+        index.with_name("for_teachers.md"): {"sittings": sittings_table},
+        index.with_name("cheat_sheet.md"): {"cheat sheet": cheat_sheet_table},
         NOTEBOOKS / "models" / "README.md": {"recipes": recipes_table},
     }
     texts |= cards

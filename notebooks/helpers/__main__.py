@@ -1,4 +1,5 @@
-"""`python -m helpers [NAME ...]` in notebooks/: make models ready ahead.
+"""`python -m helpers [NAME ...]` in notebooks/: make models ready ahead, and
+`python -m helpers grade NOTEBOOK [--json]`: grade what a reader answered.
 
 Without names all bases and embedded models, in two processes, since most of the work
 keeps one core busy. Prints a line for each that was not ready yet, nothing where all
@@ -47,6 +48,10 @@ def shares() -> list[list[str]]:
 
 def main() -> int:
     """Do what the command line asks for; return 1 on an error, 130 on Ctrl-C."""
+    if sys.argv[1:2] == ["grade"]:
+        from .exercises.grading import main as grade
+
+        return grade(sys.argv[2:])
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # bars are for somebody who watches
     running = []

@@ -13,6 +13,7 @@ from .errors import HelperError
 MODE_VARIABLE = "MODELS"
 DEVICE_VARIABLE = "DEVICE"
 STATIC_VARIABLE = "LEARN_TRANSFORMERS_STATIC"
+PAGES_VARIABLE = "LEARN_TRANSFORMERS_PAGES"
 SAYS = {
     "embedded": "embedded models, nothing comes from the Hub",
     "hub": "full-size models from the Hub",
@@ -61,6 +62,11 @@ def interactive() -> bool:
     """Return whether somebody is there to use a widget: not in `make run`,
     `make update` and the tests, which set LEARN_TRANSFORMERS_STATIC."""
     return not os.environ.get(STATIC_VARIABLE)
+
+
+def makes_pages() -> bool:
+    """Return whether the outputs become pages of the book, as in `make run`."""
+    return bool(os.environ.get(PAGES_VARIABLE))
 
 
 def _unless_untrue(record: LogRecord) -> bool:

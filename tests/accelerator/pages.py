@@ -15,7 +15,7 @@ from pathlib import Path
 import nbformat
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
-from book.execute import CELL_SECONDS, QUIET, client_for
+from book.execute import CELL_SECONDS, NOTEBOOKS, QUIET, client_for
 
 TESTS = Path(__file__).resolve().parent.parent
 # The models belong on the accelerator, whatever the pages do of themselves.
@@ -45,7 +45,8 @@ def environment(pretend: bool) -> dict[str, str]:
     """Return the environment of a kernel, with a pretended accelerator or without."""
     made = os.environ | KERNEL
     if pretend:
-        folders = [str(TESTS), str(TESTS / "offline")]
+        guard = NOTEBOOKS / "helpers" / "offline"
+        folders = [str(TESTS), str(TESTS / "offline"), str(guard)]
         folders += [made["PYTHONPATH"]] if made.get("PYTHONPATH") else []
         made["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(folders))
         made["PRETEND_ACCELERATOR"] = "1"

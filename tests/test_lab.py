@@ -1,0 +1,157 @@
+"""Proves that the chapters work in JupyterLab as a reader uses it, in a real browser:
+every cell runs, each control of a widget redraws, the quiz answers, nothing fails.
+
+Needs Chromium; the server listens on loopback alone. The first chapter belongs to
+`make test`, the others to `make nightly`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+
+from book import sync_generated
+from book.execute import NOTEBOOKS
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+BROWSER = os.environ.get("CHROMIUM") or shutil.which("chromium")
+pytestmark = [
+    pytest.mark.model,
+    pytest.mark.skipif(not BROWSER, reason="needs Chromium, e.g. Debian's package"),
+]
+PAGES = [
+    pytest.param(path, id=path.stem, marks=[pytest.mark.nightly] * (number > 0))
+    for number, path in enumerate(sync_generated.chapters())
+]
+# Cells that are far off the screen shall be drawn, too.
+SETTINGS = {"@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"}}
+RUN_ALL = "window.jupyterapp.commands.execute('notebook:run-all-cells')"
+SHOWN = """(widget) => [...widget.querySelectorAll(
+    '.jp-OutputArea img, .jp-OutputArea pre')]
+  .map((e) => e.src || e.textContent).join()"""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """Start JupyterLab on a copy of the notebooks; give its address and token."""
+    place = tmp_path_factory.mktemp("lab")
+    root = place / "notebooks"
+    root.mkdir()
+    for path in NOTEBOOKS.iterdir():
+        if path.suffix == ".ipynb":
+            shutil.copy(path, root)
+        else:
+            (root / path.name).symlink_to(path)
+    for name, values in SETTINGS.items():
+        file = place / "settings" / f"{name}.jupyterlab-settings"
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps(values), "utf-8")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    token = secrets.token_hex(8)
+    environment = os.environ | {
+        "JUPYTERLAB_SETTINGS_DIR": str(place / "settings"),
+        "JUPYTER_TOKEN": token,
+        "LEARN_TRANSFORMERS_STATIC": "",  # somebody is there
+    }
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
+    command += ["--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}"]
+    command += ["--expose-app-in-browser", f"--ServerApp.root_dir={root}"]
+    with (place / "lab.log").open("w") as log:
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    try:
+        for _ in range(120):
+            try:
+                urlopen(f"http://127.0.0.1:{port}/api", timeout=5).close()
+                break
+            except URLError:
+                assert server.poll() is None, (place / "lab.log").read_text()[-2000:]
+                time.sleep(0.5)
+        yield f"http://127.0.0.1:{port}", token
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(
+            executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield browser
+        browser.close()
+
+
+def move(page, widget) -> list[str]:
+    """Move each control of a widget once; return what did not change the picture."""
+    still = []
+    controls = widget.locator(
+        ".widget-text input, select, .noUi-handle, input[type=checkbox]"
+    )
+    for number in range(controls.count()):
+        control, before = controls.nth(number), widget.evaluate(SHOWN)
+        control.scroll_into_view_if_needed()
+        kind = control.evaluate("(e) => e.type || e.tagName")
+        if kind == "text":
+            control.fill("The second film was not good at all.")
+            control.press("Enter")
+        elif kind == "select-one":
+            control.select_option(index=1)
+        elif kind == "checkbox":
+            control.click()
+        else:
+            control.focus()
+            for _ in range(4):
+                control.press("ArrowRight")
+        for _ in range(120):
+            if widget.evaluate(SHOWN) != before:
+                break
+            page.wait_for_timeout(500)
+        else:
+            still.append(f"control {number}, {kind}")
+    return still
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_chapter_works_in_jupyterlab(lab, browser, path):
+    address, token = lab
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page, errors = context.new_page(), []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(f"{address}/lab/tree/{path.name}?token={token}")
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
+    page.wait_for_function("window.jupyterapp?.shell.currentWidget?.sessionContext")
+    page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.ready")
+    page.set_default_timeout(300_000)
+    page.evaluate(RUN_ALL)
+    prompts = page.locator(".jp-CodeCell .jp-InputPrompt").all_inner_texts()
+    assert not [text for text in prompts if "*" in text or text.strip() == "[ ]:"]
+    failed = page.locator(
+        '.jp-OutputArea-output [data-mime-type="application/vnd.jupyter.error"],'
+        ' .jp-OutputArea-output[data-mime-type="application/vnd.jupyter.error"]'
+    ).all_inner_texts()
+    meant = "raises-exception" in path.read_text("utf-8")
+    assert not failed or meant, failed
+    widgets = page.locator(".jp-OutputArea-output .widget-vbox:has(.jp-OutputArea)")
+    if "explore(" in path.read_text("utf-8"):
+        assert widgets.count() >= 1
+    for number in range(widgets.count()):
+        assert not move(page, widgets.nth(number)), f"widget {number}"
+    quiz = page.locator(".jp-RenderedHTML details").first
+    quiz.scroll_into_view_if_needed()
+    quiz.locator("summary").click()
+    assert "Right." in quiz.inner_text() or "Wrong." in quiz.inner_text()
+    assert not errors
+    context.close()
