@@ -49,6 +49,19 @@ def test_a_cell_is_short_and_narrow(path):
         assert max(map(len, lines), default=0) <= 79, cell.id
 
 
+@pytest.mark.parametrize("path", sync_generated.chapters(), ids=lambda p: p.name)
+def test_a_chapter_is_one_sitting(path):
+    """At most 30 short cells of code and 2,400 words, an answer of a model early."""
+    notebook = nbformat.read(path, as_version=4)
+    code = code_cells(path)
+    lines = [sum(bool(x.strip()) for x in c.source.splitlines()) for c in code]
+    assert 15 <= len(code) <= 30
+    assert max(lines) <= 20
+    assert sorted(lines)[len(lines) // 2] <= 5
+    prose = [c.source for c in notebook.cells if c.cell_type == "markdown"]
+    assert 1000 <= sum(map(words, prose)) <= 2600  # addresses of links included
+
+
 @every_notebook
 def test_a_table_is_rounded(path):
     """pandas drops the sixth digit where it is 0 in each row, and so a table's width
