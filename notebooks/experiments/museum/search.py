@@ -184,13 +184,11 @@ class Museum:
         "words". `where` is a filter, see `condition`. Raises ValueError for an empty
         question.
         """
-        table = self.db.open_table(source)
+        vectors, table = self._vectors(query), self.db.open_table(source)
         if way == "words":
-            self._vectors(query)  # says when the question is empty
             found = table.search(query, query_type="fts", fts_columns=way)
         else:
-            vector = self._vectors(query)[way]
-            found = table.search(vector, vector_column_name=way)
+            found = table.search(vectors[way], vector_column_name=way)
             found = found.distance_type("cosine")
         score = "_score" if way == "words" else "_distance"
         found = (found.where(where) if where else found).limit(limit)

@@ -1,0 +1,26 @@
+"""Chapter 08: pictures in a row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from textwrap import fill
+
+
+def plot_pictures(images: Sequence, titles: Sequence[str] = ()) -> None:
+    """Draw PIL pictures side by side, each below its title, if it has one.
+
+    Used in notebook 08.
+    """
+    import matplotlib.pyplot as plt
+
+    width = 6.5 / len(images)
+    lines = [fill(title, max(int(width * 13), 8)) for title in titles]
+    tall = max([line.count("\n") + 1 for line in lines if line], default=0)
+    height = min(width, 1.3) + 0.2 * tall + 0.1
+    _, axes = plt.subplots(1, len(images), figsize=(6.5, height), squeeze=False)
+    for axis, image in zip(axes[0], images, strict=True):
+        axis.imshow(image)
+        axis.axis("off")
+    for axis, line in zip(axes[0], lines, strict=False):
+        axis.set_title(line, fontsize=9)
+    plt.show()
