@@ -7,16 +7,19 @@ from textwrap import fill
 
 
 def plot_pictures(images: Sequence, titles: Sequence[str] = ()) -> None:
-    """Draw PIL pictures side by side, each below its title, if it has one.
+    """Draw PIL pictures side by side, each below its title, if it has one. Titles may
+    be wider than their pictures where others are empty.
 
     Used in notebook 08.
     """
     import matplotlib.pyplot as plt
 
     width = 6.5 / len(images)
-    lines = [fill(title, max(int(width * 13), 8)) for title in titles]
+    named = sum(map(bool, titles)) or 1
+    letters = int(13 * 6.5 / named)
+    lines = [fill(title, letters, break_long_words=False) for title in titles]
     tall = max([line.count("\n") + 1 for line in lines if line], default=0)
-    height = min(width, 1.3) + 0.2 * tall + 0.1
+    height = min(width, 1.0) + 0.2 * tall + 0.1
     _, axes = plt.subplots(1, len(images), figsize=(6.5, height), squeeze=False)
     for axis, image in zip(axes[0], images, strict=True):
         axis.imshow(image)
