@@ -389,6 +389,8 @@ def real(pipe, tmp_path_factory):
 
 
 def said_of(capsys, number, answer, *given):
+    """Return the one line that `check` prints about an answer."""
+    capsys.readouterr()  # what loading a model said
     check(number, answer, *given)
     said = capsys.readouterr().out.strip()
     assert "\n" not in said
