@@ -1,7 +1,7 @@
 """The museum's plumbing: read a record, keep the database, show a list of results.
 
 Used by the notebook 08_combining_sources.ipynb, which says why each part is there;
-what a model does with a record (`understand`) is the notebook's own.
+what a model does with a record is `search.py`'s, `Museum.understand`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from tqdm.auto import tqdm
 
 from helpers import sound
 from helpers.catalogue import NOTEBOOKS
+from helpers.errors import HelperError
 from helpers.session import interactive
 
 MUSEUM = NOTEBOOKS / "data" / "museum"
@@ -102,7 +103,17 @@ def digest(record: dict, models: list[str]) -> str:
 
 
 def connect(folder: str) -> lancedb.DBConnection:
-    """Open a database; one that cannot be read is set aside and begun anew."""
+    """Open a database in a folder of this machine; one that cannot be read is set aside
+    and begun anew.
+
+    Raises HelperError for an address such as s3://bucket: LanceDB opens it, but the
+    lock that keeps two writers apart is a file, and setting aside moves a folder.
+    """
+    if "://" in folder:
+        raise HelperError(
+            f"{folder} is not a folder of this machine, and the lock is a file in it. "
+            "Give a local path; lancedb.connect opens object storage, without a lock."
+        )
     db = lancedb.connect(folder)
     try:
         for table in Path(folder).glob("*.lance"):

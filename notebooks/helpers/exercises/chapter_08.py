@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
-import math
 import sqlite3
 
+import numpy as np
+import torch
+from PIL import Image
+from torch.nn.functional import normalize
+
+from ..catalogue import NOTEBOOKS
 from . import Wrong, exercise
+
+THREE = 3
 
 
 def any_of(column: str, values: list[str]) -> str:
-    """The solution of 08.1: every quotation mark inside a value is doubled."""
+    """The solution of 08.1: every quotation mark inside a value is doubled, and a list
+    without a value lets nothing through."""
     quoted = [f"'{value.replace(chr(39), chr(39) * 2)}'" for value in values]
-    return f"{column} IN ({', '.join(quoted)})"
+    return f"{column} IN ({', '.join(quoted)})" if quoted else "1 = 0"
 
 
 @exercise(
     "08.1",
     "In SQL a text stands between single quotation marks: place IN ('Kyoto').",
     "A quotation mark inside a text is written twice: 'O''Hara'.",
-    'value.replace("\'", "\'\'"), then join the quoted values with commas.',
+    "IN () is no SQL: a list without a value needs a condition that is never true.",
 )
 def check_any_of(answer) -> None:
     places = ["Kyoto", "Cork", "O'Hara", "x' OR 1=1 --", "'", "Kraków"]
     database = sqlite3.connect(":memory:")
     database.execute("CREATE TABLE things (place TEXT)")
     database.executemany("INSERT INTO things VALUES (?)", [(p,) for p in places])
-    for wanted in (["Kyoto"], ["Kyoto", "Cork"], ["O'Hara"], ["x' OR 1=1 --"], ["'"]):
+    for wanted in (["Kyoto"], places[:2], places[2:3], places[3:4], ["'"], []):
         condition = answer("place", list(wanted))
         if not isinstance(condition, str):
             raise Wrong(f"Expected a text, the condition; got {condition!r}.")
@@ -38,149 +46,161 @@ def check_any_of(answer) -> None:
             raise Wrong(f"For {wanted} the condition {condition} finds {found}.")
 
 
-def plan(known: dict, wanted: dict) -> tuple[set, set, set]:
-    """The solution of 08.2."""
-    new = set(wanted) - set(known)
-    changed = {key for key in set(wanted) & set(known) if wanted[key] != known[key]}
-    return new, changed, set(known) - set(wanted)
+@torch.no_grad()
+def seen(image: Image.Image, matcher) -> np.ndarray:
+    """Return a picture's vector of length 1 by its dual encoder."""
+    inputs = matcher.image_processor(image.convert("RGB"), return_tensors="pt")
+    outputs = matcher.model.get_image_features(**inputs.to(matcher.model.device))
+    return normalize(outputs.pooler_output)[0].cpu().numpy()
+
+
+@torch.no_grad()
+def said(words: str, matcher) -> np.ndarray:
+    """Return the vector of length 1 that words have among the pictures."""
+    inputs = matcher.tokenizer(words, truncation=True, return_tensors="pt")
+    outputs = matcher.model.get_text_features(**inputs.to(matcher.model.device))
+    return normalize(outputs.pooler_output)[0].cpu().numpy()
+
+
+def nearest(vector: np.ndarray, museum) -> list[str]:
+    """Return the three things whose drawings point most nearly in a direction."""
+    table = museum.db.open_table("picture")
+    found = table.search(vector, vector_column_name="seen").distance_type("cosine")
+    rows = found.limit(table.count_rows()).to_list()
+    return list(dict.fromkeys(row["thing"] for row in rows))[:THREE]
+
+
+def compare(found: object, expected: list[str], about: str) -> None:
+    """Raise Wrong where a list of inventory numbers is not the expected one."""
+    if not isinstance(found, list) or not all(isinstance(x, str) for x in found):
+        raise Wrong(f"Expected a list of inventory numbers; got {str(found)[:60]}.")
+    if twice := [thing for thing in found if found.count(thing) > 1]:
+        raise Wrong(f"{about}: {twice[0]} stands twice, as it has several drawings.")
+    if len(found) != len(expected):
+        raise Wrong(f"{about}: expected {len(expected)} things, got {len(found)}.")
+    if found != expected:
+        raise Wrong(f"{about}: expected {expected}, got {found}.")
+
+
+def like_this(image: Image.Image, museum) -> list[str]:
+    """The solution of 08.2: the picture's vector is the question."""
+    return nearest(seen(image, museum.matcher), museum)
 
 
 @exercise(
     "08.2",
-    "set(wanted) - set(known) holds the ids that are in wanted alone.",
-    "Ids in both have changed where the two hashes differ.",
+    "embed_pictures([image.convert('RGB')], matcher)[0] is the vector to search with.",
+    "table.search(vector, vector_column_name='seen') on the table of pictures.",
+    "A thing may have several drawings: fetch more rows than three, then things(rows).",
 )
-def check_plan(answer) -> None:
-    cases = [
-        ({"a": "1", "b": "2", "c": "3"}, {"a": "1", "b": "9", "d": "4"}),
-        ({}, {"a": "1"}),
-        ({"a": "1"}, {}),
-        ({"a": "1"}, {"a": "1"}),
-    ]
-    for known, wanted in cases:
-        found = answer(dict(known), dict(wanted))
-        if not isinstance(found, tuple) or len(found) != 3:
-            raise Wrong("Expected three sets: new, changed, gone.")
-        names = ("new", "changed", "gone")
-        for name, ours, theirs in zip(names, found, plan(known, wanted), strict=True):
-            if set(ours) != theirs:
-                raise Wrong(
-                    f"{known} -> {wanted}: {name} should be {sorted(theirs)}, "
-                    f"yours is {sorted(ours)}."
-                )
+def check_like_this(answer, museum) -> None:
+    folder = NOTEBOOKS / "data" / "pictures"
+    for name, kind in (
+        ("guitar", "RGB"),
+        ("hot-beverage", "RGB"),
+        ("bicycle", "P"),
+        ("umbrella", "L"),
+    ):
+        with Image.open(folder / f"{name}.png") as opened:
+            image = opened.convert("RGB").convert(kind)
+        about = f"For {name}.png"
+        if kind != "RGB":
+            about += f" as a picture of mode {kind!r}, which needs convert('RGB')"
+        try:
+            found = answer(image.copy())
+        except Exception as error:
+            raise Wrong(f"{about}: it stopped with {type(error).__name__}.") from error
+        compare(found, like_this(image, museum), about)
 
 
-def reciprocal(rankings: list, rights: list) -> float:
-    """The solution of 08.3: the mean reciprocal rank."""
-    total = 0.0
-    for ranking, right in zip(rankings, rights, strict=True):
-        ranks = [i for i, key in enumerate(ranking, start=1) if key in right]
-        total += 1 / ranks[0] if ranks else 0
-    return total / len(rankings)
+@torch.no_grad()
+def tokens(text: str, reader) -> torch.Tensor:
+    """Return a vector of length 1 for each token of a text: (tokens, 384)."""
+    inputs = reader.tokenizer(text, truncation=True, return_tensors="pt")
+    states = reader.model(**inputs.to(reader.model.device)).last_hidden_state[0]
+    return normalize(states.float()).cpu()
+
+
+def interaction(question: str, text: str, reader) -> float:
+    """Return the mean, over a question's tokens, of the best cosine in a text."""
+    return (tokens(question, reader) @ tokens(text, reader).T).amax(1).mean().item()
+
+
+def rerank(question: str, texts: list[str], reader) -> list[str]:
+    """The solution of 08.3: late interaction, the best text first."""
+    return sorted(texts, key=lambda text: -interaction(question, text, reader))
 
 
 @exercise(
     "08.3",
-    "enumerate(ranking, start=1) gives each key with its rank.",
-    "Only the first right key of a ranking counts; a question without one adds 0.",
+    "np.array(reader(text)[0]) has a row for each token; divide each by its length.",
+    "question_tokens @ text_tokens.T holds all cosines, a row per question token.",
+    ".max(axis=1).mean() of it is a text's score; sorted(texts, key=…, reverse=True).",
 )
-def check_reciprocal(answer) -> None:
-    cases = [
-        ([["a", "b"]], [{"a"}]),
-        ([["a", "b"], ["a", "b"]], [{"a"}, {"b"}]),
-        ([["a", "b", "c"], ["x"]], [{"b", "c"}, {"a"}]),
-        ([[], ["c", "b", "a"]], [{"a"}, {"a"}]),
-    ]
-    for rankings, rights in cases:
-        found, expected = answer(rankings, rights), reciprocal(rankings, rights)
-        if not math.isclose(found, expected, abs_tol=1e-9):
+def check_rerank(answer, reader) -> None:
+    for question, texts in SHELVES.items():
+        found, expected = answer(question, list(texts)), rerank(question, texts, reader)
+        if not isinstance(found, list) or sorted(map(str, found)) != sorted(texts):
+            raise Wrong(f"Expected the {len(texts)} texts in another order.")
+        if found != expected:
+            pairs = enumerate(zip(expected, found, strict=True))
+            place, pair = next(row for row in pairs if row[1][0] != row[1][1])
+            scores = [interaction(question, text, reader) for text in pair]
             raise Wrong(
-                f"{rankings} with {rights}: expected {expected:.4f}, got {found:.4f}."
+                f"{question!r}: number {place + 1} should be {pair[0]!r} "
+                f"({scores[0]:.3f}), yours is {pair[1]!r} ({scores[1]:.3f})."
             )
 
 
-def weighted(rankings: list, weights: list, k: int = 60) -> dict:
-    """The solution of 08.4."""
-    scores: dict = {}
-    for ranking, weight in zip(rankings, weights, strict=True):
-        for rank, key in enumerate(ranking, start=1):
-            if weight:
-                scores[key] = scores.get(key, 0) + weight / (k + rank)
-    return dict(sorted(scores.items(), key=lambda item: -item[1]))
+# Questions and texts for 08.3, of different lengths.
+SHELVES = {
+    "a light in the dark": [
+        "A flat tin torch that a night nurse carried.",
+        "Socks knitted in the dark.",
+        "A bulb with a carbon thread. It has burned for eighty years and still glows.",
+        "A dark blue robe.",
+        "Light shoes for dancing, worn through at the toes in a single summer.",
+    ],
+    "who repaired shoes": [
+        "The hammer of a shoemaker, with a face as broad as a coin.",
+        "A horse lost this shoe in the river.",
+        "The cobbler mended boots for the whole street until he was ninety.",
+        "Shoes.",
+        "Somebody repaired the clock twice, and it was never right again.",
+    ],
+    "the one that was never opened": [
+        "A tin of peas, which three generations kept for a worse winter.",
+        "The letter was opened forty years after it had been posted.",
+        "An envelope with its seal unbroken.",
+        "A door without a key.",
+        "He never opened the shop on a Monday.",
+    ],
+}
+
+
+def like_but(image: Image.Image, words: str, weight: float, museum) -> list[str]:
+    """The solution of 08.4: two vectors of one space become one before the search."""
+    matcher = museum.matcher
+    picture, text = seen(image, matcher), said(words, matcher)
+    return nearest(weight * text + (1 - weight) * picture, museum)
 
 
 @exercise(
     "08.4",
-    "Take fuse and go through zip(rankings, weights).",
-    "weight / (k + rank) instead of 1 / (k + rank).",
-    "Skip a ranking of weight 0 altogether, so that its keys do not appear.",
+    "embed_words([words], matcher)[0] lies in the same space as the picture's vector.",
+    "weight * of_words + (1 - weight) * of_picture, both of length 1, is the question.",
 )
-def check_weighted(answer) -> None:
-    rankings = [["a", "b", "c"], ["c", "d"], ["b"]]
-    for weights in ([1, 1, 1], [2, 1, 0.5], [0.1, 3, 1], [1, 0, 1]):
-        found, expected = answer(rankings, weights), weighted(rankings, weights)
-        if set(found) != set(expected):
-            raise Wrong(
-                f"With the weights {weights} expected {sorted(expected)}, "
-                f"yours has {sorted(found)}."
-            )
-        for key in expected:
-            if not math.isclose(found[key], expected[key], rel_tol=1e-6):
-                raise Wrong(
-                    f"With the weights {weights}, {key!r} should have "
-                    f"{expected[key]:.5f}, yours has {found[key]:.5f}."
-                )
-        values = list(found.values())
-        if values != sorted(values, reverse=True):
-            raise Wrong("The best should come first.")
-
-
-def conflicts(rows: list[dict], years: int = 0) -> dict:
-    """The solution of 08.5."""
-    said: dict = {}
-    for row in rows:
-        if row["year"] is not None:
-            by_year = said.setdefault(row["thing"], {})
-            by_year.setdefault(row["year"], []).append(row["source"])
-    return {
-        thing: dict(sorted(by_year.items()))
-        for thing, by_year in said.items()
-        if max(by_year) - min(by_year) > years
-    }
-
-
-@exercise(
-    "08.5",
-    "Collect {thing: {year: [sources]}} first, and skip rows whose year is None.",
-    "Keep a thing where max(by_year) - min(by_year) > years.",
-    "dict(sorted(by_year.items())) sorts the years.",
-)
-def check_conflicts(answer) -> None:
-    rows = [
-        {"thing": "clock", "source": "sound", "year": 1930},
-        {"thing": "clock", "source": "note", "year": 1928},
-        {"thing": "clock", "source": "picture", "year": 1930},
-        {"thing": "cup", "source": "note", "year": 1954},
-        {"thing": "cup", "source": "sound", "year": None},
-        {"thing": "kite", "source": "note", "year": 1911},
-        {"thing": "kite", "source": "picture", "year": 1811},
-        {"thing": "bell", "source": "note", "year": None},
-    ]
-    for years in (0, 2, 100):
-        found, expected = answer([dict(r) for r in rows], years), conflicts(rows, years)
-        if not isinstance(found, dict):
-            raise Wrong("Expected a dictionary {thing: {year: [sources]}}.")
-        if set(found) != set(expected):
-            raise Wrong(
-                f"With years={years} expected {sorted(expected)}, "
-                f"yours has {sorted(found)}."
-            )
-        for thing in expected:
-            if {y: sorted(s) for y, s in found[thing].items()} != {
-                y: sorted(s) for y, s in expected[thing].items()
-            }:
-                raise Wrong(f"For {thing} expected {expected[thing]}.")
-            if list(found[thing]) != sorted(found[thing]):
-                raise Wrong(f"The years of {thing} should be sorted.")
-    if list(answer([dict(r) for r in rows])) != list(conflicts(rows)):
-        raise Wrong("Without a second argument, years is 0.")
+def check_like_but(answer, museum) -> None:
+    folder = NOTEBOOKS / "data" / "pictures"
+    for name, words, weight in (
+        ("guitar", "something that flies", 0.0),
+        ("guitar", "something that flies", 1.0),
+        ("bicycle", "a musical instrument", 0.5),
+        ("hot-beverage", "a tool", 0.4),
+        ("umbrella", "a hat", 0.7),
+    ):
+        with Image.open(folder / f"{name}.png") as opened:
+            image = opened.convert("RGB")
+        found = answer(image.copy(), words, weight)
+        about = f"For {name}.png and {words!r} with the weight {weight}"
+        compare(found, like_but(image, words, weight, museum), about)
