@@ -47,6 +47,8 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
+    """Wider, bent, and back, for each token alone."""
+
     def __init__(self, width):
         super().__init__()
         self.c_fc = nn.Linear(width, 4 * width)
@@ -58,6 +60,8 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
+    """Two additions to the residual stream."""
+
     def __init__(self, width, heads):
         super().__init__()
         self.ln_1, self.ln_2 = nn.LayerNorm(width), nn.LayerNorm(width)
