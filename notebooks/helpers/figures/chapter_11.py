@@ -18,7 +18,7 @@ def plot_descent(
     import matplotlib.pyplot as plt
     import numpy as np
 
-    across, up = np.linspace(-1, 5, 60), np.linspace(-1, 3, 60)
+    across, up = np.linspace(-2, 4, 60), np.linspace(-1, 5, 60)
     height = [[float(loss(float(w), float(b))) for w in across] for b in up]
     figure, row = plt.subplots(1, len(paths), figsize=(6.5, 2.6), sharey=True)
     for axes, (title, path) in zip(row, paths.items(), strict=True):
@@ -28,7 +28,7 @@ def plot_descent(
         )
         axes.plot(*zip(*path, strict=True), "o-", color="white", ms=3, lw=1)
         axes.plot(*best, "x", color="C5", ms=9, mew=2.5)
-        axes.set(title=title, xlabel="w", xlim=(-1, 5), ylim=(-1, 3))
+        axes.set(title=title, xlabel="w", xlim=(-2, 4), ylim=(-1, 5))
         axes.title.set_fontsize(10)
     row[0].set_ylabel("b")
     bar = figure.colorbar(picture, ax=list(row), label="loss", ticks=levels)
@@ -90,7 +90,7 @@ def plot_scaling(runs) -> None:
         axes.set_xticks([1e10, 1e11, 1e12], ["10", "100", "1,000"])
         axes.set_yticks([4, 4.5, 5, 5.5], ["4.0", "4.5", "5.0", "5.5"])
         axes.minorticks_off()
-        axes.set_xlim(1.2e10, 1.6e12)
+        axes.set(xlim=(9e9, 1.6e12), ylim=(3.6, 5.9))
     row[0].set_ylabel("held-out loss")
     figure.supxlabel("operations, in billions", fontsize=10)
     handles, names = row[0].get_legend_handles_labels()
