@@ -5,8 +5,9 @@
 Writes scaling.csv beside it.
 
 Every run is shown the same number of tokens; what differs is the size of the model
-and how much text the tokens come from. Notebook 10 draws the table and repeats the
-largest run, on all the text. A run that is in the table already is not repeated.
+and how much text the tokens come from. Notebook 11 draws the table and repeats the
+run of the middle size on all the text. A run that is in the table already is not
+repeated.
 """
 
 from __future__ import annotations
@@ -123,20 +124,6 @@ def trainer_for(
     )
     trainer.remove_callback(PrinterCallback)  # what it would print is in its history
     return trainer
-
-
-def sample(
-    model: GPT2LMHeadModel,
-    tokenizer: PreTrainedTokenizerFast,
-    prompt: str = "Alice looked",
-) -> str:
-    """Return a text that the model goes on with, the same one at each call."""
-    torch.manual_seed(SEED)
-    ids = tokenizer(prompt, return_tensors="pt")["input_ids"]
-    made = model.generate(
-        ids, max_new_tokens=40, do_sample=True, temperature=0.7, top_k=40
-    )
-    return " ".join(tokenizer.decode(made[0]).split())
 
 
 def one_run(width: int, share: float) -> list[dict]:
