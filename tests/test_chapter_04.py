@@ -25,7 +25,16 @@ CELLS = pages.page("04_sound_tasks")
 
 @pytest.fixture(scope="module")
 def listener(pipe):
-    return pipe("automatic-speech-recognition", dtype="float32")
+    """The page's listener, which hears the same sound once: it takes two seconds."""
+    task, heard = pipe("automatic-speech-recognition", dtype="float32"), {}
+
+    def listen(audio):
+        key = audio.tobytes(), audio.shape
+        if key not in heard:
+            heard[key] = task(audio)
+        return heard[key]
+
+    return listen
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +187,7 @@ def word_errors_with_a_table(said, heard):
 WRONG = [
     ("04.2", lambda said, heard: 0.0, "expected 0.600"),
     ("04.2", as_it_comes, "expected"),
-    ("04.2", by_place, "'Open the door' heard as 'Open door'"),
+    ("04.2", by_place, "'one two three four' heard as"),
     ("04.2", lambda said, heard: 1 / 0, "It stopped with ZeroDivisionError"),
     ("04.3", best, "its score was measured on other data"),
     ("04.3", unlicensed, "without a licence nobody may use it"),

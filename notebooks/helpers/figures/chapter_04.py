@@ -78,7 +78,11 @@ def plot_sound(audio, title: str) -> None:
     above.set_yticks([])
     shown = mel["input_features"][0][:, : max(1, int(seconds * 100))]
     below.imshow(
-        shown, origin="lower", aspect="auto", extent=(0, seconds, 0, len(shown))
+        shown[:, ::2],
+        origin="lower",
+        aspect="auto",
+        interpolation="none",
+        extent=(0, seconds, 0, len(shown)),
     )
     below.set(xlabel="seconds", ylabel="pitch")
     plt.show()
@@ -93,7 +97,7 @@ def plot_costs(costs) -> None:
     import matplotlib.pyplot as plt
 
     bare = costs["task"] == "libraries"
-    tasks = costs[~bare].sort_values("answer", ascending=False)
+    tasks = costs[~bare].sort_values("answer")
     _, (left, right) = plt.subplots(1, 2, sharey=True, figsize=(7.5, 4))
     bars = left.barh(tasks["task"], tasks["answer"])
     left.bar_label(bars, fmt="%.2f", padding=3, fontsize=9)
