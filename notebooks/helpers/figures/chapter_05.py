@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 
 def plot_thresholds(answers) -> None:
-    """Draw what a threshold keeps and declines, for competing scores and scores alone.
+    """Draw what a threshold keeps and declines, for competing scores and scores alone,
+    with the shares at 0.5.
 
     `answers` is a frame with a row per answer: its scores `competing` and `alone`,
     whether it is `right`, and whether any label `fits` the text. Used in notebook 05.
@@ -23,10 +24,13 @@ def plot_thresholds(answers) -> None:
         axes.plot(limits, found, label="something fits: right answer given")
         declined = 1 - given[~fits].mean(axis=0)
         axes.plot(limits, declined, "--", label="nothing fits: declined")
+        axes.axvline(0.5, color="grey", linestyle=":")
+        for share in (found[50], declined[50]):
+            axes.annotate(f"{share:.2f}", (0.52, share + 0.02), fontsize=9)
         axes.set(title=f"{name} scores" if name == "competing" else "scores alone")
         axes.set(xlabel="threshold", ylim=(0, 1.02))
     both[0].set_ylabel("share of the texts")
-    both[0].legend(loc="lower center", fontsize=9)
+    both[0].legend(loc="upper left", bbox_to_anchor=(0, -0.22), ncols=2, fontsize=9)
     plt.show()
 
 
