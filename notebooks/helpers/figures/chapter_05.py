@@ -16,7 +16,7 @@ def plot_thresholds(answers) -> None:
     import numpy as np
 
     limits = np.linspace(0, 1, 101)
-    _, both = plt.subplots(1, 2, sharey=True, figsize=(7.5, 3))
+    figure, both = plt.subplots(1, 2, sharey=True, figsize=(7.5, 3.3))
     right, fits = answers["right"].to_numpy(), answers["fits"].to_numpy()
     for axes, name in zip(both, ["competing", "alone"], strict=True):
         given = answers[name].to_numpy()[:, None] >= limits
@@ -30,7 +30,8 @@ def plot_thresholds(answers) -> None:
         axes.set(title=f"{name} scores" if name == "competing" else "scores alone")
         axes.set(xlabel="threshold", ylim=(0, 1.02))
     both[0].set_ylabel("share of the texts")
-    both[0].legend(loc="upper left", bbox_to_anchor=(0, -0.22), ncols=2, fontsize=9)
+    lines, names = both[0].get_legend_handles_labels()
+    figure.legend(lines, names, loc="outside lower center", ncols=2, fontsize=9)
     plt.show()
 
 
@@ -77,7 +78,7 @@ def plot_photographs(images: Sequence, answers: Sequence[list[dict]]) -> None:
     """
     import matplotlib.pyplot as plt
 
-    _, places = plt.subplots(1, len(images), figsize=(7.5, 2.3))
+    _, places = plt.subplots(1, len(images), figsize=(7.5, 1.9), dpi=72)
     for image, answer, axes in zip(images, answers, places, strict=True):
         axes.imshow(image)
         axes.axis("off")
