@@ -14,7 +14,7 @@ def sound(source, rate: int | None = None) -> dict:
 
     `source` is a WAV, FLAC or OGG file, or an array of samples in [-1, 1], shape
     (samples,) or (samples, channels), with its `rate` in Hz. Channels are averaged,
-    other rates resampled with soxr. Taught in notebook 02.
+    other rates resampled with soxr. Taught in notebook 04.
 
     Raises HelperError for what is no sound: an unreadable file, an array without its
     rate, of no samples, of another shape, or with NaN or infinity in it.

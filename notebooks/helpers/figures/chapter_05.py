@@ -1,0 +1,87 @@
+"""Chapter 05: thresholds, names, a few labelled examples, photographs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def plot_thresholds(answers) -> None:
+    """Draw what a threshold keeps and declines, for competing scores and scores alone,
+    with the shares at 0.5.
+
+    `answers` is a frame with a row per answer: its scores `competing` and `alone`,
+    whether it is `right`, and whether any label `fits` the text. Used in notebook 05.
+    """
+    import matplotlib.pyplot as plt
+    import numpy as np
+
+    limits = np.linspace(0, 1, 101)
+    figure, both = plt.subplots(1, 2, sharey=True, figsize=(7.5, 3.3))
+    right, fits = answers["right"].to_numpy(), answers["fits"].to_numpy()
+    for axes, name in zip(both, ["competing", "alone"], strict=True):
+        given = answers[name].to_numpy()[:, None] >= limits
+        found = given[right & fits].sum(axis=0) / fits.sum()
+        axes.plot(limits, found, label="something fits: right answer given")
+        declined = 1 - given[~fits].mean(axis=0)
+        axes.plot(limits, declined, "--", label="nothing fits: declined")
+        axes.axvline(0.5, color="grey", linestyle=":")
+        for share in (found[50], declined[50]):
+            axes.annotate(f"{share:.2f}", (0.52, share + 0.02), fontsize=9)
+        axes.set(title=f"{name} scores" if name == "competing" else "scores alone")
+        axes.set(xlabel="threshold", ylim=(0, 1.02))
+    both[0].set_ylabel("share of the texts")
+    lines, names = both[0].get_legend_handles_labels()
+    figure.legend(lines, names, loc="outside lower center", ncols=2, fontsize=9)
+    plt.show()
+
+
+def plot_bias(scores) -> None:
+    """Draw a score per name and sentence as dots, and each name's mean as a bar.
+
+    `scores` is a frame of sentences (rows) and names (columns). Used in notebook 05.
+    """
+    import matplotlib.pyplot as plt
+
+    scores = scores[scores.mean().sort_values().index]
+    _, axes = plt.subplots(figsize=(6.5, 3.4))
+    axes.plot(scores.T, scores.columns, "o", color="C4", markersize=5)
+    axes.plot(scores.mean(), scores.columns, "k|", markersize=16)
+    axes.set(xlabel="score of positive; a dot per sentence, the bar is their mean")
+    axes.set_xlim(0, 1)
+    plt.show()
+
+
+def plot_few_shot(draws) -> None:
+    """Draw accuracy against examples per label: a dot per draw, a line for the mean.
+
+    `draws` is a frame with `examples`, `few-shot` and `zero-shot`, a row per draw.
+    Used in notebook 05.
+    """
+    import matplotlib.pyplot as plt
+
+    _, axes = plt.subplots(figsize=(6.5, 3))
+    means = draws.groupby("examples").mean()
+    axes.plot(draws["examples"], draws["few-shot"], "o", color="C4", markersize=4)
+    axes.plot(means["few-shot"], label="few-shot: embeddings, logistic regression")
+    axes.plot(means["zero-shot"], "--", label="zero-shot: entailment")
+    axes.set_xticks(means.index)
+    axes.set(xlabel="labelled examples per label", ylabel="accuracy on the others")
+    axes.set_ylim(0, 1)
+    axes.legend(loc="lower right", fontsize=9)
+    plt.show()
+
+
+def plot_photographs(images: Sequence, answers: Sequence[list[dict]]) -> None:
+    """Draw pictures side by side, each below its likeliest label and its score.
+
+    `answers` are those of a pipeline, the best label first. Used in notebook 05.
+    """
+    import matplotlib.pyplot as plt
+
+    _, places = plt.subplots(1, len(images), figsize=(7.5, 1.9), dpi=72)
+    for image, answer, axes in zip(images, answers, places, strict=True):
+        axes.imshow(image)
+        axes.axis("off")
+        best = answer[0]
+        axes.set_title(f"{best['label']}\n{best['score']:.3f}", fontsize=9)
+    plt.show()
