@@ -213,5 +213,5 @@ def task_table(tasks: Sequence[str] = THIRTEEN) -> pd.DataFrame:
     Nothing in it lists what the library has, so it is right for the next release too.
     Shown in notebook 02.
     """
-    columns = ["task", "in", "out", "in the library", "model here"]
+    columns = ["task", "in", "out", "in the library", "embedded model"]
     return pd.DataFrame(map(task_row, tasks), columns=columns).set_index("task")
