@@ -19,10 +19,16 @@ from helpers.tasks import THIRTEEN, task_row, task_table
 CELLS = pages.page("02_text_tasks")
 
 
+@pytest.fixture(autouse=True)
+def quiet():
+    """Keep the library as quiet as setup() does: its warning of a name that it sends
+    on cannot be printed."""
+    logging.set_verbosity_error()
+
+
 @pytest.fixture
 def kept():
-    """Give the registry back as it was; the library quiet, as setup() leaves it."""
-    logging.set_verbosity_error()
+    """Give the registry back as it was."""
     before = dict(pipelines.PIPELINE_REGISTRY.supported_tasks)
     yield
     pipelines.PIPELINE_REGISTRY.supported_tasks.clear()
