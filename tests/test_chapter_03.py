@@ -87,13 +87,9 @@ def given(pipe):
     }
 
 
-def as_it_is(image, classifier):
-    """Trust that every picture has three colours."""
-    inputs = classifier.image_processor(image, return_tensors="pt")
-    with torch.no_grad():
-        logits = classifier.model(**inputs).logits[0]
-    best = logits.topk(3).indices.tolist()
-    return [classifier.model.config.id2label[i] for i in best]
+def squeezed(image, classifier):
+    """Make the picture square beforehand, which the processor does in another way."""
+    return chapter_03.top_three(image.resize((224, 224)), classifier)
 
 
 def lowest_first(image, classifier):
@@ -132,7 +128,7 @@ WRONG = [
     ("03.1", lambda found, least: {}, "expected {'dog': 2}"),
     ("03.1", lambda found, least: {"dog": 3, "apple": 1}, "expected"),
     ("03.1", lambda found: {}, "It stopped with TypeError"),
-    ("03.2", as_it_is, "03.2: not yet."),
+    ("03.2", squeezed, "the pipeline says"),
     ("03.2", lowest_first, "The order is another"),
     ("03.2", lambda image, classifier: ["owl", "bird", "animal"], "the pipeline says"),
     ("03.3", surest_first, "the surest is not always the first"),

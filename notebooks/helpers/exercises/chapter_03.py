@@ -45,7 +45,7 @@ def top_three(image: Image.Image, classifier) -> list[str]:
 
 @exercise(
     "03.2",
-    "The image processor wants three colours: image.convert('RGB') first.",
+    "Not every image processor takes a grey picture: image.convert('RGB') first.",
     "classifier.model(pixels).logits[0].topk(3).indices, and model.config.id2label "
     "for the names.",
 )

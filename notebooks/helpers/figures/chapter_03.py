@@ -15,7 +15,7 @@ def plot_names(images: Sequence, answers: Sequence[list[dict]]) -> None:
 
     rows = len(images)
     _, grid = plt.subplots(
-        rows, 2, figsize=(6.5, 1.7 * rows), width_ratios=[1, 1.6], squeeze=False
+        rows, 2, figsize=(6.5, 1.35 * rows), width_ratios=[1, 2.6], squeeze=False
     )
     for image, answer, (left, right) in zip(images, answers, grid, strict=True):
         left.imshow(image)
@@ -40,11 +40,11 @@ def plot_patches(image, size: int) -> None:
 
     side = image.shape[0]
     middle = side // size // 2 * size
-    _, (left, right) = plt.subplots(1, 2, figsize=(6.5, 3.2), width_ratios=[2, 1])
+    _, (left, right) = plt.subplots(1, 2, figsize=(4.4, 2.5), width_ratios=[2, 1])
     left.imshow(image)
     lines = [place - 0.5 for place in range(0, side + 1, size)]
-    left.hlines(lines, -0.5, side - 0.5, color="white", linewidth=0.8)
-    left.vlines(lines, -0.5, side - 0.5, color="white", linewidth=0.8)
+    left.hlines(lines, -0.5, side - 0.5, color="white", linewidth=0.6)
+    left.vlines(lines, -0.5, side - 0.5, color="white", linewidth=0.6)
     square = plt.Rectangle((middle - 0.5, middle - 0.5), size, size, fill=False)
     square.set(edgecolor="C1", linewidth=3, zorder=3)
     left.add_patch(square)
