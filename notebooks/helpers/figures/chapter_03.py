@@ -15,7 +15,7 @@ def plot_names(images: Sequence, answers: Sequence[list[dict]]) -> None:
 
     rows = len(images)
     _, grid = plt.subplots(
-        rows, 2, figsize=(6.5, 1.35 * rows), width_ratios=[1, 2.6], squeeze=False
+        rows, 2, figsize=(6.5, 1.2 * rows), width_ratios=[1, 3], squeeze=False
     )
     for image, answer, (left, right) in zip(images, answers, grid, strict=True):
         left.imshow(image)
@@ -40,7 +40,7 @@ def plot_patches(image, size: int) -> None:
 
     side = image.shape[0]
     middle = side // size // 2 * size
-    _, (left, right) = plt.subplots(1, 2, figsize=(4.4, 2.5), width_ratios=[2, 1])
+    _, (left, right) = plt.subplots(1, 2, figsize=(3.6, 2.1), width_ratios=[2, 1])
     left.imshow(image)
     lines = [place - 0.5 for place in range(0, side + 1, size)]
     left.hlines(lines, -0.5, side - 0.5, color="white", linewidth=0.6)
@@ -49,9 +49,9 @@ def plot_patches(image, size: int) -> None:
     square.set(edgecolor="C1", linewidth=3, zorder=3)
     left.add_patch(square)
     count = side // size
-    left.set_title(f"{count} by {count} patches")
+    left.set_title(f"{count} by {count} patches", size=9)
     right.imshow(image[middle : middle + size, middle : middle + size])
-    right.set_title(f"one of them,\n{size} by {size} pixels")
+    right.set_title(f"one of them,\n{size} by {size} pixels", size=9)
     for axes in (left, right):
         axes.axis("off")
     plt.show()
