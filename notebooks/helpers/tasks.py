@@ -1,14 +1,18 @@
-"""The tasks that transformers 5 retired, registered under names of our own.
+"""The tasks of this series: a table read off the library, and those that it retired.
 
 `pipeline("summarization")` and `pipeline("translation")` stop with KeyError on
 transformers 5; both were a prompt around text generation. Here they are again, in
 that shape, as `summarize` and `translate`, with the results of transformers 4;
 `describe-image` does what `image-to-text` did.
-Notebook 02 teaches how to write such a pipeline.
+Notebook 02 shows the table and teaches how to write such a pipeline.
 """
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Sequence
+
+import pandas as pd
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
@@ -16,9 +20,32 @@ from transformers import (
     GenerationConfig,
     ImageTextToTextPipeline,
     Pipeline,
+    pipelines,
 )
 from transformers.image_utils import load_image
 from transformers.pipelines import PIPELINE_REGISTRY
+
+from .catalogue import catalogue
+from .models import RETIRED
+
+# The tasks that the best-known course on the library names.
+THIRTEEN = (
+    "text-generation",
+    "text-classification",
+    "summarization",
+    "translation",
+    "zero-shot-classification",
+    "feature-extraction",
+    "image-to-text",
+    "image-classification",
+    "object-detection",
+    "automatic-speech-recognition",
+    "audio-classification",
+    "text-to-speech",
+    "image-text-to-text",
+)
+READS = {"tokenizer": "text", "image_processor": "image", "feature_extractor": "sound"}
+MAKES = {"classification": "labels", "detection": "boxes", "extraction": "vectors"}
 
 
 class TextToTextPipeline(Pipeline):
@@ -138,3 +165,53 @@ def register() -> None:
     for name, kind in own.items():
         if name not in PIPELINE_REGISTRY.supported_tasks:
             PIPELINE_REGISTRY.register_pipeline(name, **kind)
+
+
+def ends(task: str, kind: type | str | None = None) -> tuple[str, str]:
+    """Return what goes into a task and what comes out, such as ("text", "labels").
+
+    A name with "to" in it says both. Otherwise its class `kind` says which parts it
+    loads (a tokenizer reads text), and the last word of the name what it makes.
+    """
+    task = {own: old for old, own in RETIRED.items()}.get(task, task)
+    if "-to-" in task:
+        first, out = task.replace("-", ", ").split(", to, ", 1)
+        return first, out
+    if task in RETIRED:
+        return "text", "text"
+    if isinstance(kind, str):  # the library names its classes by their path
+        module, name = kind.rsplit(".", 1)
+        kind = getattr(importlib.import_module(module), name)
+    reads = [READS[part] for part in READS if getattr(kind, f"_load_{part}", False)]
+    first, _, last = task.rpartition("-")
+    if last == "recognition":  # here the tokenizer writes the answer
+        return ", ".join(read for read in reads if read != "text"), "text"
+    out = first if last == "generation" else MAKES.get(last, last)
+    return ", ".join(reads) or first.split("-")[0], out
+
+
+def task_row(task: str) -> tuple[str, str, str, str, str]:
+    """Return a task's name, what goes in, what comes out, what the installed library
+    says of it, and the embedded model that does it here ("" where there is none)."""
+    goes_in, out = ends(task)
+    try:
+        real, entry, _ = pipelines.check_task(task)
+        goes_in, out = ends(task, entry["impl"])
+        state = "available" if real == task else f"redirected to {real}"
+    except KeyError:
+        gone = task in getattr(pipelines, "REMOVED_TASKS", {})
+        state = "removed" if gone else "not the library's"
+    if task in pipelines.TASK_ALIASES:
+        state = f"another name of {real}"
+    chosen = catalogue()["tasks"].get(RETIRED.get(task, task), {})
+    return task, goes_in, out, state, chosen.get("embedded", "")
+
+
+def task_table(tasks: Sequence[str] = THIRTEEN) -> pd.DataFrame:
+    """Return a table of tasks, a row for each, as the installed library has them.
+
+    Nothing in it lists what the library has, so it is right for the next release too.
+    Shown in notebook 02.
+    """
+    columns = ["task", "in", "out", "in the library", "embedded model"]
+    return pd.DataFrame(map(task_row, tasks), columns=columns).set_index("task")

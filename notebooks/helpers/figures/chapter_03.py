@@ -1,0 +1,57 @@
+"""Chapter 03: pictures beside their names, and the patches of a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def plot_names(images: Sequence, answers: Sequence[list[dict]]) -> None:
+    """Draw pictures, one per row, and beside each the labels that a classifier gives.
+
+    `images` are PIL pictures, `answers` what the image-classification pipeline returns
+    for them: for each a list of dictionaries with `label` and `score`.
+    """
+    import matplotlib.pyplot as plt
+
+    rows = len(images)
+    _, grid = plt.subplots(
+        rows, 2, figsize=(6.5, 1.15 * rows + 0.3), width_ratios=[1, 3], squeeze=False
+    )
+    for image, answer, (left, right) in zip(images, answers, grid, strict=True):
+        left.imshow(image)
+        left.axis("off")
+        places = range(len(answer))
+        bars = right.barh(places, [label["score"] for label in answer])
+        right.bar_label(bars, fmt="%.2f", padding=3)
+        right.set_yticks(places, [label["label"] for label in answer])
+        right.invert_yaxis()
+        right.set(xlim=(0, 1.15), xticks=[0, 0.5, 1])
+    grid[-1, 1].set_xlabel("score")
+    plt.show()
+
+
+def plot_patches(image, size: int) -> None:
+    """Draw a square picture, the patches that it is cut into, and the middle one.
+
+    `image` is an array (side, side, 3) of numbers from 0 to 1; `size` is the side of a
+    patch in pixels.
+    """
+    import matplotlib.pyplot as plt
+
+    side = image.shape[0]
+    middle = side // size // 2 * size
+    _, (left, right) = plt.subplots(1, 2, figsize=(3.6, 2.1), width_ratios=[2, 1])
+    left.imshow(image)
+    lines = [place - 0.5 for place in range(0, side + 1, size)]
+    left.hlines(lines, -0.5, side - 0.5, color="white", linewidth=0.6)
+    left.vlines(lines, -0.5, side - 0.5, color="white", linewidth=0.6)
+    square = plt.Rectangle((middle - 0.5, middle - 0.5), size, size, fill=False)
+    square.set(edgecolor="C1", linewidth=3, zorder=3)
+    left.add_patch(square)
+    count = side // size
+    left.set_title(f"{count} by {count} patches", size=9)
+    right.imshow(image[middle : middle + size, middle : middle + size])
+    right.set_title(f"one of them,\n{size} by {size} pixels", size=9)
+    for axes in (left, right):
+        axes.axis("off")
+    plt.show()

@@ -1,0 +1,213 @@
+"""Proves what notebook 03 claims: its widget answers a bad file with one line, and its
+exercises refuse what only looks right.
+
+The cells are taken from the notebook as it stands, so that the page is what is tested.
+"""
+
+import datetime
+
+import ipywidgets
+import pages
+import pytest
+import torch
+from places import NOTEBOOKS
+from wrong_inputs import A_TEXT
+
+from helpers import check, photograph, widgets
+from helpers.exercises import chapter_03
+from helpers.figures.chapter_03 import plot_names
+
+CELLS = pages.page("03_picture_tasks")
+
+
+# --- the widget -------------------------------------------------------------------
+
+
+def upload(content):
+    """Return what FileUpload holds when a reader has chosen a file."""
+    return (
+        {
+            "name": "file",
+            "type": "",
+            "size": len(content),
+            "content": memoryview(content),
+            "last_modified": datetime.datetime(2026, 1, 1),
+        },
+    )
+
+
+@pytest.fixture
+def button(monkeypatch, pipe):
+    """The page's widget, in the hands of a reader: its button for files."""
+    monkeypatch.chdir(NOTEBOOKS)
+    shown = []
+    monkeypatch.setattr(widgets, "interactive", lambda: True)
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    names = {"classifier": pipe("image-classification"), "photograph": photograph}
+    names["plot_names"] = plot_names
+    pages.run(CELLS, ["own"], names)
+    return next(
+        child
+        for child in shown[-1].children
+        if isinstance(child, ipywidgets.FileUpload)
+    )
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("content", [A_TEXT, b""])
+def test_the_widget_answers_a_bad_file_with_one_line(
+    content, button, capsys, record_fault
+):
+    capsys.readouterr()
+    button.value = upload(content)
+    said = capsys.readouterr().out.splitlines()
+    assert said[-1].split("\x1b[2K")[-1].startswith("HelperError"), said
+    assert "Traceback" not in "".join(said)
+    record_fault("a file that is no picture", said[-1])
+
+
+@pytest.mark.model
+def test_the_widget_names_a_photograph(button, capsys):
+    capsys.readouterr()
+    button.value = upload((NOTEBOOKS / "data/photographs/cat.jpg").read_bytes())
+    assert "Error" not in capsys.readouterr().out
+
+
+# --- the exercises ----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def given(pipe):
+    """What the page gives to the checker of an exercise besides the answer."""
+    return {
+        "03.1": [],
+        "03.2": [pipe("image-classification")],
+        "03.3": [pipe("object-detection")],
+        "03.4": [],
+    }
+
+
+def squeezed(image, classifier):
+    """Make the picture square beforehand, which the processor does in another way."""
+    return chapter_03.top_three(image.resize((224, 224)), classifier)
+
+
+def lowest_first(image, classifier):
+    """Sort the wrong way."""
+    return chapter_03.top_three(image, classifier)[::-1]
+
+
+def surest_first(image, label, detector):
+    """Keep the order of the detector."""
+    boxes = [
+        tuple(thing["box"].values())
+        for thing in detector(image)
+        if thing["label"] == label and thing["score"] >= 0.5
+    ]
+    return [image.crop(box) for box in boxes]
+
+
+def any_score(image, label, detector):
+    """Forget the threshold."""
+    found = [thing | {"score": 1.0} for thing in detector(image)]
+    return chapter_03.cut_out(image, label, lambda image: found)
+
+
+def width_and_height(image, label, detector):
+    """Take the right lower corner for a width and a height."""
+    cut = chapter_03.cut_out(image, label, detector)
+    return [one.resize((one.width + 1, one.height)) for one in cut]
+
+
+def mirrored(patches, size, width):
+    """Every number is there, left and right changed over."""
+    return chapter_03.mend(patches, size, width).flip(-1)
+
+
+WRONG = [
+    ("03.1", lambda found, least: {}, "expected {'dog': 2}"),
+    ("03.1", lambda found, least: {"dog": 3, "apple": 1}, "expected"),
+    ("03.1", lambda found: {}, "It stopped with TypeError"),
+    ("03.2", squeezed, "the pipeline says"),
+    ("03.2", lowest_first, "The order is another"),
+    ("03.2", lambda image, classifier: ["owl", "bird", "animal"], "the pipeline says"),
+    ("03.3", surest_first, "the surest is not always the first"),
+    ("03.3", any_score, "below 0.5"),
+    ("03.3", width_and_height, "A box is xmin"),
+    ("03.4", lambda patches, size, width: patches, "make (3, 8, 8)"),
+    ("03.4", lambda p, s, w: torch.zeros(3, 8, 8), "should be there once"),
+    ("03.4", mirrored, "in another order"),
+]
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(("number", "answer", "words"), WRONG)
+def test_what_only_looks_right_gets_a_pointer(capsys, number, answer, words, given):
+    capsys.readouterr()
+    check(number, answer, *given[number])
+    out = capsys.readouterr().out.strip()
+    assert out.startswith(f"{number}: not yet.")
+    assert words in out
+    assert "\n" not in out
+
+
+def grown(found, least):
+    """A dictionary that grows."""
+    counts = {}
+    for box in found:
+        if box["score"] >= least:
+            counts[box["label"]] = counts.get(box["label"], 0) + 1
+    return counts
+
+
+def by_scores(image, classifier):
+    """All scores, sorted."""
+    model = classifier.model
+    inputs = classifier.image_processor([image.convert("RGB")], return_tensors="pt")
+    with torch.inference_mode():
+        scores = model(inputs["pixel_values"].to(model.device)).logits.softmax(-1)[0]
+    order = scores.argsort(descending=True)[:3]
+    return tuple(model.config.id2label[int(i)] for i in order)
+
+
+def by_array(image, label, detector):
+    """Slices of an array instead of crops."""
+    import numpy
+    from PIL import Image
+
+    array, cut = numpy.asarray(image), []
+    for thing in sorted(detector(image), key=lambda thing: thing["box"]["xmin"]):
+        if thing["label"] == label and not thing["score"] < 0.5:
+            box = thing["box"]
+            part = array[box["ymin"] : box["ymax"], box["xmin"] : box["xmax"]]
+            cut.append(Image.fromarray(part))
+    return cut
+
+
+def by_fold(patches, size, width):
+    """The inverse of unfold, as torch has it."""
+    height = len(patches) * size * size // width
+    fold = torch.nn.functional.fold
+    return fold(patches.T[None], (height, width), size, stride=size)[0]
+
+
+RIGHT = [
+    ("03.1", chapter_03.count),
+    ("03.1", grown),
+    ("03.2", chapter_03.top_three),
+    ("03.2", by_scores),
+    ("03.3", chapter_03.cut_out),
+    ("03.3", by_array),
+    ("03.4", chapter_03.mend),
+    ("03.4", by_fold),
+]
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(("number", "answer"), RIGHT)
+def test_right_answers_are_accepted_however_they_are_written(
+    capsys, number, answer, given
+):
+    capsys.readouterr()
+    check(number, answer, *given[number])
+    assert capsys.readouterr().out.strip() == f"{number}: right."
