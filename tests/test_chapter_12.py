@@ -224,7 +224,7 @@ WRONG = [
     ("12.2", only_the_last_layer, "pre_classifier.weight belongs to the head"),
     ("12.2", only_switching_off, "everything frozen"),
     ("12.3", no_zero_grad, "Which gradients does the second step use?"),
-    ("12.3", leaking, "The weights after training"),
+    ("12.3", leaking, "You train on the rows of held_out too"),
     ("12.3", never_in_training_mode, "arrives in evaluation mode"),
     ("12.3", scored_in_training_mode, "measured in training mode"),
     ("12.3", with_gradients, "needs no gradients"),

@@ -1,11 +1,11 @@
-"""Transfer learning as an experiment: five ways to learn eight kinds of requests.
+"""Transfer learning as an experiment: four ways to learn eight kinds of requests.
 
     python -m experiments.transfer    # in notebooks/; half an hour of one core
 
 Writes transfer.csv beside it, row by row: a run that is there is not repeated.
 
-What is alike for all five: the number of labelled requests, of which a quarter (at
-least one of each kind) is held back as validation data; a linear head; for the four
+What is alike for all four: the number of labelled requests, of which a quarter (at
+least one of each kind) is held back as validation data; a linear head; for the three
 with a network the mean of its output vectors goes into that head, and AdamW trains
 until the validation loss has not fallen for PATIENCE steps, then the best weights
 are taken back. The rate of each method is the best of three on validation data, in
@@ -21,6 +21,10 @@ import time
 from pathlib import Path
 
 import torch
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.pipeline import make_pipeline
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, logging, set_seed
 
@@ -34,7 +38,6 @@ TRIAL, TRIAL_SIZE = 9, 64  # the runs that choose a rate
 RATES = {  # of TF-IDF: the C of its logistic regression
     "TF-IDF": [10, 100, 1000],
     "frozen": [1e-2, 3e-2, 1e-1],
-    "LoRA": [1e-3, 3e-3, 1e-2],
     "fine-tuned": [5e-5, 1.5e-4, 5e-4],
     "random weights": [5e-5, 1.5e-4, 5e-4],
 }
@@ -123,7 +126,7 @@ class Vectors:
 
 
 def network(method: str, chosen: dict, labels: list[str], seed: int) -> MeanClassifier:
-    """Return MiniLM with a new head: its own weights, random ones, or with LoRA."""
+    """Return MiniLM with a new head: its own weights or random ones."""
     set_seed(seed)
     where = {"revision": chosen.get("revision", "main")}
     if method == "random weights":
@@ -132,11 +135,6 @@ def network(method: str, chosen: dict, labels: list[str], seed: int) -> MeanClas
         )
     else:
         encoder = AutoModel.from_pretrained(chosen["model"], **where)
-    if method == "LoRA":
-        from peft import LoraConfig, get_peft_model
-
-        lora = LoraConfig(r=8, lora_alpha=16, target_modules=["query", "key", "value"])
-        encoder = get_peft_model(encoder, lora)
     return MeanClassifier(encoder, len(labels)).to(chosen.get("device", "cpu"))
 
 
@@ -191,11 +189,6 @@ def train(model, data, validation, rate: float, seed: int) -> dict:
 
 def counted_words(rows, validation, labels, c: float):
     """Return TF-IDF with logistic regression, fitted, and its validation figures."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import log_loss
-    from sklearn.pipeline import make_pipeline
-
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
     model = make_pipeline(words, LogisticRegression(C=c, max_iter=1000))
     model.fit([row["text"] for row in rows], [row["label"] for row in rows])
@@ -273,14 +266,13 @@ def main() -> None:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     chosen = model_for("feature-extraction")
-    for methods in ([m for m in METHODS if m != "LoRA"], ["LoRA"]):
-        for method in methods:
-            for rate in RATES[method]:
-                add(method, TRIAL_SIZE, TRIAL, rate, chosen)
-        for seed in SEEDS:
-            for size in SIZES:
-                for method in methods:
-                    add(method, size, seed, best_rate(method), chosen)
+    for method in METHODS:
+        for rate in RATES[method]:
+            add(method, TRIAL_SIZE, TRIAL, rate, chosen)
+    for seed in SEEDS:
+        for size in SIZES:
+            for method in METHODS:
+                add(method, size, seed, best_rate(method), chosen)
 
 
 if __name__ == "__main__":
