@@ -26,7 +26,7 @@ from helpers.store import sha256
 
 SOLUTIONS = sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
 # Exercises whose right answers only a model that has learned can give.
-LEARNED = {"01.1", "02.4", "04.4", "05.1", "05.4"}
+LEARNED = {"01.1", "02.4", "04.4", "05.1", "05.4", "12.4"}
 # Runs in every kernel: explore() draws each choice of a menu and both ends of a slider.
 EVERY_CHOICE = """
 def every_choice(draw, **controls):

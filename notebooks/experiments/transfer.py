@@ -1,15 +1,17 @@
-"""Transfer learning as an experiment: five ways to learn eight kinds of requests.
+"""Transfer learning as an experiment: four ways to learn eight kinds of requests.
 
-    python -m experiments.transfer    # in notebooks/; half an hour on two cores
+    python -m experiments.transfer    # in notebooks/; half an hour of one core
 
-Writes transfer.csv beside it.
+Writes transfer.csv beside it, row by row: a run that is there is not repeated.
 
-The budget: every network is shown 1,024 examples, in 64 steps of 16, however many of
-them are different; so 16 labelled requests are seen 64 times each, 1,024 once. The
-two methods that train no network stay far below it. The learning rates are customary
-ones and were not tuned; LoRA is measured at two sizes only, to keep the recipe short.
-The test part of 400 requests is only ever measured on. Notebook 10 draws the table
-and repeats points of it. A run that is in the table already is not repeated.
+What is alike for all four: the number of labelled requests, of which a quarter (at
+least one of each kind) is held back as validation data; a linear head; for the three
+with a network the mean of its output vectors goes into that head, and AdamW trains
+until the validation loss has not fallen for PATIENCE steps, then the best weights
+are taken back. The rate of each method is the best of three on validation data, in
+runs of their own (seed TRIAL, 64 requests; they see no test data). The 400 requests
+of the test part are measured once per run, at its end. Notebook 12 draws the table
+and repeats a point of it.
 """
 
 from __future__ import annotations
@@ -19,194 +21,259 @@ import time
 from pathlib import Path
 
 import torch
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    logging,
-    set_seed,
-)
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.pipeline import make_pipeline
+from torch import nn
+from transformers import AutoConfig, AutoModel, AutoTokenizer, logging, set_seed
 
 from experiments.tables import append_to_table, read_table
 from helpers.catalogue import NOTEBOOKS
 
 STORE = Path(__file__).with_suffix(".csv")
 SIZES = [16, 64, 256, 1024]
-LORA_SIZES = [64, 1024]  # to keep the recipe short
 SEEDS = [0, 1, 2]
-STEPS, BATCH, LONGEST = 64, 16, 16
-RATES = {"fine-tuned": 3e-4, "LoRA": 2e-3, "from scratch": 5e-4}
-METHODS = ["TF-IDF", "frozen", "LoRA", "fine-tuned", "from scratch"]
+TRIAL, TRIAL_SIZE = 9, 64  # the runs that choose a rate
+RATES = {  # of TF-IDF: the C of its logistic regression
+    "TF-IDF": [10, 100, 1000],
+    "frozen": [1e-2, 3e-2, 1e-1],
+    "fine-tuned": [5e-5, 1.5e-4, 5e-4],
+    "random weights": [5e-5, 1.5e-4, 5e-4],
+}
+METHODS = list(RATES)
+BATCH, CHECK, PATIENCE, LONGEST_RUN = 16, 16, 64, 1600  # all but the first: steps
 
 
 def read() -> tuple[list[dict], list[dict], list[str]]:
-    """Return the rows to train on, the rows to test on, and the labels, sorted."""
+    """Return the rows to learn from, the rows to test on, and the labels, sorted."""
     rows = read_table(NOTEBOOKS / "data" / "requests" / "requests.csv")
-    train = [row for row in rows if row["split"] == "train"]
+    learn = [row for row in rows if row["split"] == "train"]
     test = [row for row in rows if row["split"] == "test"]
-    return train, test, sorted({row["label"] for row in rows})
+    return learn, test, sorted({row["label"] for row in rows})
 
 
-def some(rows: list[dict], size: int, seed: int) -> list[dict]:
-    """Return `size` of the rows, as many of each label, in random order."""
+def draw(rows: list[dict], size: int, seed: int) -> tuple[list[dict], list[dict]]:
+    """Return `size` of the rows, as many of each label, in two parts: to train on
+    and to validate on, a quarter but at least one of each label."""
     chance = random.Random(seed)
-    labels = sorted({row["label"] for row in rows})
-    chosen = []
-    for label in labels:
+    train, validation = [], []
+    for label in sorted({row["label"] for row in rows}):
         own = [row for row in rows if row["label"] == label]
-        chosen += chance.sample(own, size // len(labels))
-    chance.shuffle(chosen)
-    return chosen
+        own = chance.sample(own, size // 8)
+        held_back = max(1, len(own) // 4)
+        validation += own[:held_back]
+        train += own[held_back:]
+    return train, validation
 
 
-def network(method: str, chosen: dict, labels: list[str], seed: int):
-    """Return MiniLM with a new head: its own weights, random ones, or with LoRA."""
+class MeanClassifier(nn.Module):
+    """An encoder, the mean of its output vectors, and a linear head."""
+
+    def __init__(self, encoder, labels: int):
+        super().__init__()
+        self.encoder = encoder
+        self.head = nn.Linear(encoder.config.hidden_size, labels)
+
+    def vectors(self, **inputs):
+        """Return one vector per text, the mean over its tokens: (batch, width)."""
+        mask = inputs["attention_mask"].unsqueeze(-1)
+        outputs = self.encoder(**inputs).last_hidden_state * mask
+        return outputs.sum(dim=1) / mask.sum(dim=1)
+
+    def forward(self, **inputs):
+        return self.head(self.vectors(**inputs))
+
+
+class HeadOnly(nn.Module):
+    """The linear head alone, over vectors that were computed once."""
+
+    def __init__(self, head):
+        super().__init__()
+        self.head = head
+
+    def forward(self, vectors):
+        return self.head(vectors)
+
+
+class Texts:
+    """Tokenized texts: `pick` gives some of them as one padded batch."""
+
+    def __init__(self, rows, labels, tokenizer, device):
+        self.encoded = tokenizer([row["text"] for row in rows])["input_ids"]
+        self.targets = torch.tensor([labels.index(r["label"]) for r in rows])
+        self.targets = self.targets.to(device)
+        self.tokenizer, self.device = tokenizer, device
+
+    def pick(self, places: list[int]) -> dict:
+        some = {"input_ids": [self.encoded[i] for i in places]}
+        return self.tokenizer.pad(some, return_tensors="pt").to(self.device)
+
+
+class Vectors:
+    """The vectors of texts, computed once with a network that stays as it is."""
+
+    @torch.no_grad()
+    def __init__(self, texts: Texts, model: MeanClassifier):
+        model.eval()
+        places = list(range(len(texts.targets)))
+        parts = [places[start : start + 64] for start in places[::64]]
+        self.vectors = torch.cat([model.vectors(**texts.pick(x)) for x in parts])
+        self.targets = texts.targets
+
+    def pick(self, places: list[int]) -> dict:
+        return {"vectors": self.vectors[places]}
+
+
+def network(method: str, chosen: dict, labels: list[str], seed: int) -> MeanClassifier:
+    """Return MiniLM with a new head: its own weights or random ones."""
     set_seed(seed)
-    kind, name = AutoModelForSequenceClassification, chosen["model"]
-    more = {"revision": chosen.get("revision", "main"), "num_labels": len(labels)}
-    if method == "from scratch":
-        return kind.from_config(AutoConfig.from_pretrained(name, **more))
-    model = kind.from_pretrained(name, **more)
-    if method == "LoRA":
-        from peft import LoraConfig, get_peft_model
-
-        # r and alpha are peft's usual small choice; the pooler is new to this task.
-        lora = LoraConfig(
-            task_type="SEQ_CLS",
-            r=8,
-            lora_alpha=16,
-            target_modules=["query", "key", "value"],
-            modules_to_save=["pooler", "classifier"],
+    where = {"revision": chosen.get("revision", "main")}
+    if method == "random weights":
+        encoder = AutoModel.from_config(
+            AutoConfig.from_pretrained(chosen["model"], **where)
         )
-        model = get_peft_model(model, lora)
-    return model
+    else:
+        encoder = AutoModel.from_pretrained(chosen["model"], **where)
+    return MeanClassifier(encoder, len(labels)).to(chosen.get("device", "cpu"))
 
 
-def encode(tokenizer, rows: list[dict]):
-    """Return the texts of some rows as one batch of tensors."""
-    texts = [row["text"] for row in rows]
-    return tokenizer(
-        texts, padding=True, truncation=True, max_length=LONGEST, return_tensors="pt"
-    )
+@torch.no_grad()
+def measure(model, data) -> tuple[float, float]:
+    """Return the loss and the accuracy of a model on some data."""
+    model.eval()
+    loss, right, count = 0.0, 0, len(data.targets)
+    for start in range(0, count, 64):
+        places = list(range(start, min(start + 64, count)))
+        logits, targets = model(**data.pick(places)), data.targets[places]
+        loss += nn.functional.cross_entropy(logits, targets, reduction="sum").item()
+        right += (logits.argmax(dim=-1) == targets).sum().item()
+    return loss / count, right / count
 
 
 @torch.enable_grad()
-def train(model, tokenizer, rows, labels, rate: float, seed: int):
-    """Train on STEPS batches, the rows in a new order each time they run out."""
+def train(model, data, validation, rate: float, seed: int) -> dict:
+    """Train until the validation loss stops falling; keep the best weights."""
     chance, order = random.Random(seed), []
     weights = [weight for weight in model.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=rate, weight_decay=0.01, fused=True)
-    warm = STEPS // 10
-    model.train()
-    for step in range(STEPS):
-        if len(order) < BATCH:
-            order += chance.sample(rows, len(rows))
-        batch, order = order[:BATCH], order[BATCH:]
-        target = torch.tensor([labels.index(row["label"]) for row in batch])
-        logits = model(**encode(tokenizer, batch)).logits
-        loss = torch.nn.functional.cross_entropy(logits, target)
-        if not torch.isfinite(loss):
-            raise ValueError(f"The loss is {loss.item()} at step {step + 1}: stop.")
+    fused = weights[0].device.type == "cpu"  # where it is much faster
+    optimizer = torch.optim.AdamW(weights, lr=rate, weight_decay=0.01, fused=fused)
+    batch_size = min(BATCH, len(data.targets))
+    best, best_step, kept = float("inf"), 0, None
+    for step in range(1, LONGEST_RUN + 1):
+        model.train()
+        if len(order) < batch_size:
+            everything = range(len(data.targets))
+            order += chance.sample(everything, len(everything))
+        places, order = order[:batch_size], order[batch_size:]
         for group in optimizer.param_groups:
-            group["lr"] = rate * min((step + 1) / warm, (STEPS - step) / (STEPS - warm))
+            group["lr"] = rate * min(1, step / CHECK)  # a short warm-up
+        logits = model(**data.pick(places))
+        loss = nn.functional.cross_entropy(logits, data.targets[places])
+        if not torch.isfinite(loss):
+            raise ValueError(f"The loss is {loss.item()} at step {step}: stop.")
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        if step % CHECK == 0:
+            now, _ = measure(model, validation)
+            if now < best:
+                best, best_step = now, step
+                kept = [weight.detach().clone() for weight in weights]
+            elif step - best_step >= PATIENCE:
+                break
+    with torch.no_grad():
+        for weight, value in zip(weights, kept, strict=True):
+            weight.copy_(value)
+    return {"steps": step, "best_step": best_step, "batch": batch_size}
 
 
-@torch.no_grad()
-def accuracy(model, tokenizer, rows, labels) -> float:
-    """Return the share of rows that the model labels rightly."""
-    model.eval()
-    rows, right = sorted(rows, key=lambda row: len(row["text"])), 0
-    for start in range(0, len(rows), 50):
-        batch = rows[start : start + 50]
-        best = model(**encode(tokenizer, batch)).logits.argmax(dim=-1)
-        right += sum(labels[i] == row["label"] for i, row in zip(best, batch))
-    return right / len(rows)
+def counted_words(rows, validation, labels, c: float):
+    """Return TF-IDF with logistic regression, fitted, and its validation figures."""
+    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    model = make_pipeline(words, LogisticRegression(C=c, max_iter=1000))
+    model.fit([row["text"] for row in rows], [row["label"] for row in rows])
+    texts, truth = zip(*((row["text"], row["label"]) for row in validation))
+    loss = log_loss(truth, model.predict_proba(texts), labels=labels)
+    return model, loss, model.score(texts, truth)
 
 
-@torch.no_grad()
-def features(rows: list[dict], chosen: dict) -> list:
-    """Return for each text the mean of MiniLM's output vectors, 384 numbers."""
-    where = {"revision": chosen.get("revision", "main")}
-    tokenizer = AutoTokenizer.from_pretrained(chosen["model"], **where)
-    model = AutoModel.from_pretrained(chosen["model"], **where).eval()
-    parts = []
-    for start in range(0, len(rows), 50):
-        inputs = encode(tokenizer, rows[start : start + 50])
-        mask = inputs["attention_mask"].unsqueeze(-1)
-        vectors = model(**inputs).last_hidden_state * mask
-        parts.append(vectors.sum(dim=1) / mask.sum(dim=1))
-    return torch.cat(parts).numpy()
-
-
-def simple(method: str, chosen: dict, rows, test) -> tuple[float, float]:
-    """Return accuracy and seconds of logistic regression on words or on features."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-
+def one_run(method: str, size: int, seed: int, rate: float, chosen: dict) -> dict:
+    """Return a row of the table; runs that choose a rate see no test data."""
+    learn, test, labels = read()
+    rows, held_back = draw(learn, size, seed)
+    with_test = seed != TRIAL
+    row = {"method": method, "examples": size, "seed": seed, "rate": rate}
     start = time.process_time()
     if method == "TF-IDF":
-        words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
-        inputs = words.fit_transform([row["text"] for row in rows])
-    else:
-        inputs = features(rows, chosen)
-    head = LogisticRegression(C=10, max_iter=1000)
-    head.fit(inputs, [row["label"] for row in rows])
-    seconds = time.process_time() - start
-    if method == "TF-IDF":
-        unseen = words.transform([row["text"] for row in test])
-    else:
-        unseen = features(test, chosen)
-    return head.score(unseen, [row["label"] for row in test]), seconds
-
-
-def one_run(method: str, size: int, seed: int, chosen: dict) -> dict:
-    """Return a row of the table: what was run, the accuracy, the CPU seconds."""
-    rows, test, labels = read()
-    rows = some(rows, size, seed)
-    if method in ("TF-IDF", "frozen"):
-        right, seconds = simple(method, chosen, rows, test)
-        trained, shown = 0, 0
+        model, loss, right = counted_words(rows, held_back, labels, rate)
+        row |= {"steps": 0, "best_step": 0, "trained": 0}
+        seconds = time.process_time() - start
+        if with_test:
+            truth = [row["label"] for row in test]
+            tested = model.score([row["text"] for row in test], truth)
     else:
         where = {"revision": chosen.get("revision", "main")}
         tokenizer = AutoTokenizer.from_pretrained(chosen["model"], **where)
         model = network(method, chosen, labels, seed)
-        trained = sum(w.numel() for w in model.parameters() if w.requires_grad)
-        shown = STEPS * BATCH
+        device = chosen.get("device", "cpu")
+        parts = [
+            Texts(part, labels, tokenizer, device) for part in (rows, held_back, test)
+        ]
         start = time.process_time()
-        train(model, tokenizer, rows, labels, RATES[method], seed)
+        if method == "frozen":
+            data, validation = (Vectors(part, model) for part in parts[:2])
+            learner = HeadOnly(model.head)
+        else:
+            data, validation, learner = *parts[:2], model
+        done = train(learner, data, validation, rate, seed)
         seconds = time.process_time() - start
-        right = accuracy(model, tokenizer, test, labels)
-    return {
-        "method": method,
-        "examples": size,
-        "seed": seed,
-        "shown": shown,
-        "accuracy": round(right, 4),
-        "cpu_seconds": round(seconds, 1),
-        "trained": trained,
-    }
+        loss, right = measure(learner, validation)
+        trained = (w.numel() for w in learner.parameters() if w.requires_grad)
+        row |= {"steps": done["steps"], "best_step": done["best_step"]}
+        row |= {"trained": sum(trained)}
+        if with_test:
+            _, tested = measure(model, parts[2])
+    row |= {"validation_loss": round(loss, 4), "validation_accuracy": round(right, 4)}
+    row |= {"accuracy": round(tested, 4) if with_test else ""}
+    return row | {"cpu_seconds": round(seconds, 2)}
+
+
+def best_rate(method: str) -> float:
+    """Return the rate with the lowest validation loss of the runs that chose it."""
+    tried = [
+        row
+        for row in read_table(STORE)
+        if row["method"] == method and row["seed"] == str(TRIAL)
+    ]
+    return float(min(tried, key=lambda row: float(row["validation_loss"]))["rate"])
+
+
+def add(method: str, size: int, seed: int, rate: float, chosen: dict) -> None:
+    """Make a run and write it down, unless the table has it."""
+    for row in read_table(STORE):
+        same = (row["method"], row["examples"], row["seed"])
+        if same == (method, str(size), str(seed)) and float(row["rate"]) == rate:
+            return
+    row = one_run(method, size, seed, rate, chosen)
+    print(row, flush=True)
+    append_to_table(STORE, [row])
 
 
 def main() -> None:
-    """Make each run that the table lacks."""
+    """Choose a rate for each method, then make each run that the table lacks."""
     from helpers import model_for
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     chosen = model_for("feature-extraction")
-    done = {(row["method"], row["examples"], row["seed"]) for row in read_table(STORE)}
+    for method in METHODS:
+        for rate in RATES[method]:
+            add(method, TRIAL_SIZE, TRIAL, rate, chosen)
     for seed in SEEDS:
-        for method in METHODS:
-            for size in LORA_SIZES if method == "LoRA" else SIZES:
-                if (method, str(size), str(seed)) in done:
-                    continue
-                row = one_run(method, size, seed, chosen)
-                print(row, flush=True)
-                append_to_table(STORE, [row])
+        for size in SIZES:
+            for method in METHODS:
+                add(method, size, seed, best_rate(method), chosen)
 
 
 if __name__ == "__main__":
