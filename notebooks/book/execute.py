@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
@@ -28,6 +29,7 @@ from helpers.catalogue import NOTEBOOKS
 
 BUILD = NOTEBOOKS.parent / "build"
 CELL_SECONDS = 300
+NEEDS_RAY = "needs-ray"
 NOTEBOOK_GB = 3.0  # what a notebook may take, with room: the budget is 2.5
 # What the kernels are told: nobody is there to use a widget or to watch a bar.
 QUIET = {
@@ -61,7 +63,10 @@ class PeakMemory(threading.Thread):
 
 
 def client_for(path: Path, **options) -> NotebookClient:
-    """Return what runs a notebook in its own folder; nothing has started yet."""
+    """Return what runs a notebook in its own folder; nothing has started yet. Cells
+    tagged `needs-ray` are left out where Ray has no package for this Python."""
+    if not find_spec("ray"):
+        options.setdefault("skip_cells_with_tag", NEEDS_RAY)
     return NotebookClient(
         nbformat.read(path, as_version=4),
         timeout=CELL_SECONDS,
