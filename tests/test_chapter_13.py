@@ -297,7 +297,7 @@ def app():
     return module
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def address(app):
     with chapter_13.service(app.app, lifespan="on") as address:
         yield address
@@ -500,7 +500,7 @@ def asks_with_growing_pauses(address, text):
         except urllib.error.HTTPError as error:
             if error.code != 503:
                 raise
-        time.sleep(0.03 * 2**tried)
+        time.sleep(0.05 * 2**tried)
     raise TimeoutError("busy")
 
 

@@ -18,7 +18,7 @@ import pandas as pd
 import psutil
 import pyarrow.parquet as pq
 
-from experiments.tables import read_table, write_table
+from experiments.tables import append_to_table, read_table, write_table
 
 from .texts import made_up, write_parts
 
@@ -96,12 +96,17 @@ def rows_written(folder: Path) -> int:
 
 
 class Notes(threading.Thread):
-    """Notes every ten seconds how far a job is and what memory it takes."""
+    """Notes every ten seconds how far a job is and what memory it takes, in a table
+    of the job's folder. A job that goes on goes on with its notes: the seconds count
+    the time at work."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(daemon=True)
-        self.folder, self.rows, self.over = folder, [], threading.Event()
-        self.start_time = time.perf_counter()
+        self.folder, self.table = folder, folder / "notes.csv"
+        self.over = threading.Event()
+        before = read_table(self.table)
+        worked = float(before[-1]["seconds"]) if before else 0.0
+        self.start_time = time.perf_counter() - worked
 
     def note(self) -> None:
         me, total = psutil.Process(), 0
@@ -110,17 +115,15 @@ class Notes(threading.Thread):
                 total += process.memory_info().rss
             except psutil.Error:
                 continue
-        self.rows.append(
-            {
-                "seconds": round(time.perf_counter() - self.start_time, 1),
-                "texts": rows_written(self.folder),
-                "gigabytes": round(total / 1e9, 2),
-            }
-        )
-        print(self.rows[-1], flush=True)
+        row = {
+            "seconds": round(time.perf_counter() - self.start_time, 1),
+            "texts": rows_written(self.folder),
+            "gigabytes": round(total / 1e9, 2),
+        }
+        append_to_table(self.table, [row])
+        print(row, flush=True)
 
     def run(self) -> None:
-        self.note()
         while not self.over.wait(EVERY):
             self.note()
 
@@ -144,8 +147,8 @@ def prepare(folder: Path, how_many: int) -> tuple[str, str]:
     return chosen["model"], str(small)
 
 
-def timed(folder: Path, how_many: int, workers: int) -> list[dict]:
-    """Do the job and return the notes that were made meanwhile."""
+def timed(folder: Path, how_many: int, workers: int) -> list[dict[str, str]]:
+    """Do the job, or what is left of it, and return the notes made meanwhile."""
     given = prepare(folder, how_many)
     notes = Notes(folder)
     notes.start()
@@ -155,7 +158,7 @@ def timed(folder: Path, how_many: int, workers: int) -> list[dict]:
     notes.note()
     written = pd.read_parquet(folder / "answers")
     assert sorted(written["id"]) == list(range(how_many)), "lost or twice"
-    return notes.rows
+    return read_table(notes.table)
 
 
 def main() -> None:
@@ -175,6 +178,7 @@ def main() -> None:
     rows = []
     for workers in (1, asked.workers):
         shutil.rmtree(asked.folder / "answers", ignore_errors=True)
+        (asked.folder / "notes.csv").unlink(missing_ok=True)
         last = timed(asked.folder, asked.rows, workers)[-1]
         rows.append({"workers": workers, **last})
     write_table(WORKERS, rows)

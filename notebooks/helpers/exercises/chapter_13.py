@@ -154,7 +154,7 @@ def check_ask(answer, classifier) -> None:
             if len(asked) != 3:
                 raise Wrong(f"Three tries were needed, the service saw {len(asked)}.")
             gaps = [b - a for a, b in pairwise(asked)]
-            if min(gaps) < 0.02:
+            if min(gaps) < 0.045:
                 raise Wrong("You asked again at once. Wait a moment: it is busy.")
         for text, times, most in (("", 0, 1), ("fine", 1000, 10)):
             asked.clear()
