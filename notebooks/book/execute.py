@@ -55,8 +55,11 @@ class PeakMemory(threading.Thread):
     def run(self) -> None:
         while not self.over.wait(0.1):
             try:
-                family = [self.process, *self.process.children(recursive=True)]
-                total = sum(process.memory_info().rss for process in family)
+                total = self.process.memory_info().rss
+                for child in self.process.children(recursive=True):
+                    # What several share, such as Ray's workers, counts once.
+                    held = child.memory_full_info()
+                    total += getattr(held, "pss", held.rss)
             except psutil.Error:
                 continue
             self.gb = max(self.gb, total / 1e9)

@@ -22,6 +22,7 @@ def timed_answer(client: OpenAI, model: str, tokens: int) -> tuple[float, float,
     for chunk in stream:
         if chunk.choices and chunk.choices[0].delta.content:
             arrived.append(time.perf_counter() - start)
+    arrived = arrived or [time.perf_counter() - start]  # an answer without a word
     return arrived[0], arrived[-1], len(arrived)
 
 
