@@ -53,10 +53,13 @@ class PeakMemory(threading.Thread):
         self.process, self.gb, self.over = psutil.Process(pid), 0.0, threading.Event()
 
     def run(self) -> None:
-        while not self.over.wait(0.1):
+        pause = 0.1
+        while not self.over.wait(pause):
             try:
                 total = self.process.memory_info().rss
-                for child in self.process.children(recursive=True):
+                family = self.process.children(recursive=True)
+                pause = 1.0 if family else 0.1  # asking many takes time itself
+                for child in family:
                     # What several share, such as Ray's workers, counts once.
                     held = child.memory_full_info()
                     total += getattr(held, "pss", held.rss)

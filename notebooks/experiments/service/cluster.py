@@ -31,7 +31,7 @@ def start_ray(workers: int) -> None:
     with quiet():
         ray.init(
             address="local",
-            num_cpus=workers + 4,
+            num_cpus=workers + 2,
             include_dashboard=False,
             object_store_memory=200 * 2**20,
             logging_level="ERROR",
