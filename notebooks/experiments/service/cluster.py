@@ -13,7 +13,7 @@ from io import StringIO
 def start_ray(workers: int) -> None:
     """Start Ray for a job with some workers, or do nothing where it runs already.
 
-    Ray listens on this machine's own address alone. Besides the workers there is room
+    Ray listens on this machine's own address alone, which `__init__.py` sees to. Besides the workers there is room
     for the tasks that read and write: with as many workers as logical CPUs these
     would wait for ever. Taught in notebook 13.
     """
@@ -22,8 +22,6 @@ def start_ray(workers: int) -> None:
     os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_BACKEND_LOG_LEVEL"] = "fatal"
-    # Ray's name for "this machine alone": it then listens on loopback, on any system.
-    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     import ray
 
     if ray.is_initialized():
