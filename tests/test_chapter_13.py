@@ -166,8 +166,8 @@ def test_nothing_is_left_when_a_cell_of_the_page_fails(mark, how):
     """A chat server and Ray are running when the page fails, or its kernel dies."""
     keep = ["bootstrap", "setup", "serve", "chat"]
     cells = [cell for cell in cells_until("chat") if cell.id in keep]
-    ray = "from experiments.service.cluster import start_ray\nstart_ray(2)\n"
-    look = nbformat.v4.new_code_cell(ray + "import ray; ray.put(1)")
+    ray = "import ray\nfrom experiments.service.cluster import start_ray\n"
+    look = nbformat.v4.new_code_cell(ray + "start_ray(2); ray.put(1)")
     run_and_fail([*cells, look], how)
     assert not gone(mark, 30)
 
@@ -186,6 +186,7 @@ def test_nothing_is_left_after_the_page(mark):
 @pytest.mark.model
 def test_ray_listens_on_loopback_alone(mark):
     code = (
+        "import experiments.service.processes, ray\n"  # in the order of the page
         "from experiments.service.cluster import start_ray; start_ray(2)\n"
         "import time; print('here', flush=True); time.sleep(60)"
     )

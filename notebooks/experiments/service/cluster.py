@@ -13,9 +13,9 @@ from io import StringIO
 def start_ray(workers: int) -> None:
     """Start Ray for a job with some workers, or do nothing where it runs already.
 
-    Ray listens on this machine's own address alone, which `__init__.py` sees to. Besides the workers there is room
-    for the tasks that read and write: with as many workers as logical CPUs these
-    would wait for ever. Taught in notebook 13.
+    Ray listens on this machine's own address alone, which `__init__.py` sees to.
+    Besides the workers there is room for tasks of Ray's own: with as many workers as
+    logical CPUs these would wait for ever. Taught in notebook 13.
     """
     # Ray's own reports say where the job stands, in a terminal; a page stays short.
     os.environ["RAY_DATA_DISABLE_PROGRESS_BARS"] = "1"
