@@ -78,6 +78,8 @@ class Project:
             shutil.copy(ROOT / name, folder / name)
         shutil.copy(ROOT / "tests" / "requirements.txt", folder / "tests")
         (folder / "notebooks" / "book").mkdir(parents=True)
+        service = Path("notebooks") / "service_requirements.txt"
+        shutil.copy(ROOT / service, folder / service)
         shutil.copy(BOOTSTRAP, folder / "notebooks" / "book")
         programs = home / "programs"
         programs.mkdir()
@@ -633,7 +635,7 @@ def test_the_lock_covers_the_ranges():
         for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines()
         if line and not line.lstrip().startswith("#")
     }
-    for name in ("transformers_requirements.txt", "tests/requirements.txt"):
+    for name in [*bootstrap.READERS, "tests/requirements.txt"]:
         for line in (ROOT / name).read_text("utf-8").splitlines():
             if line and not line.startswith(("#", "-")):
-                assert re.split(r"[><=;]", line)[0].strip().lower() in locked, line
+                assert re.split(r"[><=;[]", line)[0].strip().lower() in locked, line

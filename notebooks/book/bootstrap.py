@@ -22,6 +22,8 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 REQUIREMENTS = os.path.join("tests", "requirements.txt")  # includes the readers' ones
+READERS = ["transformers_requirements.txt"]  # and for chapter 13:
+READERS += [os.path.join("notebooks", "service_requirements.txt")]
 LOCK = "constraints.txt"
 FOR_LOCK = os.path.join("tests", "lock_requirements.txt")  # what it holds besides
 OLDEST, NEWEST = (3, 11), (3, 14)
@@ -436,7 +438,7 @@ def inside(venv, program):
 def fingerprint(versions="locked"):
     """Return two lines: one changes with the Python, one with the packages."""
     digest = hashlib.sha256(versions.encode())
-    for name in (LOCK, "transformers_requirements.txt", REQUIREMENTS):
+    for name in [LOCK] + READERS + [REQUIREMENTS]:
         with open(os.path.join(ROOT, name), "rb") as file:
             # Git may have given the lines another end.
             digest.update(file.read().replace(b"\r\n", b"\n"))

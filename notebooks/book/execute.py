@@ -18,6 +18,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from html import escape
+from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
@@ -34,6 +35,7 @@ from helpers.session import PAGES_VARIABLE
 BUILD = NOTEBOOKS.parent / "build"
 CELL_SECONDS = 300
 FRAMES_BYTES = 300_000  # that a widget's pictures may add to a page
+NEEDS_RAY = "needs-ray"
 NOTEBOOK_GB = 3.0  # what a notebook may take, with room: the budget is 2.5
 # What the kernels are told: nobody is there to use a widget or to watch a bar.
 QUIET = {
@@ -57,17 +59,26 @@ class PeakMemory(threading.Thread):
         self.process, self.gb, self.over = psutil.Process(pid), 0.0, threading.Event()
 
     def run(self) -> None:
-        while not self.over.wait(0.1):
+        pause = 0.1
+        while not self.over.wait(pause):
             try:
-                family = [self.process, *self.process.children(recursive=True)]
-                total = sum(process.memory_info().rss for process in family)
+                total = self.process.memory_info().rss
+                family = self.process.children(recursive=True)
+                pause = 1.0 if family else 0.1  # asking many takes time itself
+                for child in family:
+                    # What several share, such as Ray's workers, counts once.
+                    held = child.memory_full_info()
+                    total += getattr(held, "pss", held.rss)
             except psutil.Error:
                 continue
             self.gb = max(self.gb, total / 1e9)
 
 
 def client_for(path: Path, **options) -> NotebookClient:
-    """Return what runs a notebook in its own folder; nothing has started yet."""
+    """Return what runs a notebook in its own folder; nothing has started yet. Cells
+    tagged `needs-ray` are left out where Ray has no package for this Python."""
+    if not find_spec("ray"):
+        options.setdefault("skip_cells_with_tag", NEEDS_RAY)
     return NotebookClient(
         nbformat.read(path, as_version=4),
         timeout=CELL_SECONDS,

@@ -1,0 +1,193 @@
+"""A large batch job on Ray Data: writes million.csv, and workers.csv with --compare.
+
+In notebooks/: `python -m experiments.service.million ROWS WORKERS`. The engine is the
+fastest of faster.py, int8 in ONNX Runtime. Every ten seconds it notes how many texts
+are written and how much memory all processes hold together. Run again after it was
+stopped, it goes on. Used in notebook 13.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pyarrow.parquet as pq
+
+from experiments.tables import append_to_table, read_table, write_table
+
+from .texts import made_up, write_parts
+
+HERE = Path(__file__).parent
+TABLE, WORKERS = HERE / "million.csv", HERE / "workers.csv"
+PART = 500  # texts in a file
+EVERY = 10  # seconds between two notes
+
+
+class ClassifyPart:
+    """Classifies files of texts; a worker holds one, with the model loaded."""
+
+    def __init__(self, model: str, engine: str, answers: Path) -> None:
+        import torch
+        from transformers import AutoTokenizer
+
+        from .faster import by_tokens, onnx_logits
+
+        torch.set_num_threads(1)
+        tokenizer = AutoTokenizer.from_pretrained(model)
+        self.score = by_tokens(onnx_logits(Path(engine), 1), tokenizer)
+        self.answers = answers
+
+    def __call__(self, batch: dict) -> dict:
+        (path,) = map(Path, batch["path"])
+        part = pd.read_parquet(path)
+        part["positive"] = self.score(part["text"].tolist())
+        write_whole(part[["id", "positive"]], self.answers / path.name)
+        return {"part": [path.name], "rows": [len(part)]}
+
+
+def write_whole(table: pd.DataFrame, path: Path) -> None:
+    """Write a table so that the file is there whole or not at all."""
+    aside = path.with_suffix(".writing")
+    table.to_parquet(aside)
+    aside.replace(path)
+
+
+def parts_left(texts: Path, answers: Path) -> list[Path]:
+    """Return the files of texts that have no answers yet."""
+    return [
+        p for p in sorted(texts.glob("*.parquet")) if not (answers / p.name).exists()
+    ]
+
+
+def write_answers(
+    folder: Path, workers: int, worker: type = ClassifyPart, given: tuple = ()
+) -> list[dict]:
+    """Classify the files of `folder/texts` into `folder/answers` with Ray Data, but for
+    those that are there; return what `worker` says of each file."""
+    import ray
+
+    answers = folder / "answers"
+    answers.mkdir(exist_ok=True)
+    left = parts_left(folder / "texts", answers)
+    if not left:
+        return []
+    files = ray.data.from_items(
+        [{"path": str(path)} for path in left], override_num_blocks=len(left)
+    )
+    done = files.map_batches(
+        worker,
+        fn_constructor_args=[*given, answers],
+        batch_size=1,
+        compute=ray.data.ActorPoolStrategy(size=min(workers, len(left))),
+        num_cpus=1,
+    )
+    return done.take_all()
+
+
+def rows_written(folder: Path) -> int:
+    """Return how many answers are on the disk, from the files' own counts."""
+    files = (folder / "answers").glob("*.parquet")
+    return sum(pq.read_metadata(path).num_rows for path in files)
+
+
+class Notes(threading.Thread):
+    """Notes every ten seconds how far a job is and what memory it takes, in a table
+    of the job's folder. A job that goes on goes on with its notes: the seconds count
+    the time at work."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(daemon=True)
+        self.folder, self.table = folder, folder / "notes.csv"
+        self.over = threading.Event()
+        before = read_table(self.table)
+        worked = float(before[-1]["seconds"]) if before else 0.0
+        self.start_time = time.perf_counter() - worked
+
+    def note(self) -> None:
+        me, total = psutil.Process(), 0
+        for process in [me, *me.children(recursive=True)]:
+            try:
+                total += process.memory_info().rss
+            except psutil.Error:
+                continue
+        row = {
+            "seconds": round(time.perf_counter() - self.start_time, 1),
+            "texts": rows_written(self.folder),
+            "gigabytes": round(total / 1e9, 2),
+        }
+        append_to_table(self.table, [row])
+        print(row, flush=True)
+
+    def run(self) -> None:
+        while not self.over.wait(EVERY):
+            self.note()
+
+
+def prepare(folder: Path, how_many: int) -> tuple[str, str]:
+    """Write the texts and the engine; return the model's folder and the engine."""
+    from transformers import pipeline
+
+    from helpers import model_for
+
+    from .faster import export, onnx_int8
+
+    chosen = model_for("sentiment-analysis")
+    small = folder / "int8.onnx"
+    if not small.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        export(pipeline("sentiment-analysis", **chosen), folder / "model.onnx")
+        onnx_int8(folder / "model.onnx")
+    if not (folder / "texts").exists():
+        write_parts(made_up(how_many), folder / "texts", PART)
+    return chosen["model"], str(small)
+
+
+def timed(folder: Path, how_many: int, workers: int) -> list[dict[str, str]]:
+    """Do the job, or what is left of it, and return the notes made meanwhile."""
+    given = prepare(folder, how_many)
+    notes = Notes(folder)
+    notes.start()
+    write_answers(folder, workers, given=given)
+    notes.over.set()
+    notes.join()
+    notes.note()
+    written = pd.read_parquet(folder / "answers")
+    assert sorted(written["id"]) == list(range(how_many)), "lost or twice"
+    return read_table(notes.table)
+
+
+def main() -> None:
+    from .cluster import start_ray
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rows", type=int)
+    parser.add_argument("workers", type=int)
+    parser.add_argument("--folder", type=Path, default=Path("build/million"))
+    parser.add_argument("--aside", type=Path, default=TABLE, help="the table to write")
+    parser.add_argument("--compare", action="store_true", help="one worker, then two")
+    asked = parser.parse_args()
+    start_ray(asked.workers)
+    if not asked.compare:
+        write_table(asked.aside, timed(asked.folder, asked.rows, asked.workers))
+        return
+    rows = []
+    for workers in (1, asked.workers):
+        shutil.rmtree(asked.folder / "answers", ignore_errors=True)
+        (asked.folder / "notes.csv").unlink(missing_ok=True)
+        last = timed(asked.folder, asked.rows, workers)[-1]
+        rows.append({"workers": workers, **last})
+    write_table(WORKERS, rows)
+
+
+def table() -> list[dict[str, str]]:
+    """Return the notes of the large job."""
+    return read_table(TABLE)
+
+
+if __name__ == "__main__":
+    main()
