@@ -51,31 +51,38 @@ EXAMPLES = [
 
 
 def sentences_of(rows: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
-    """Return the sentences of one thing's records, each {"id": of the record, "text":
+    """Return the sentences of one thing's records, each {"id": what it cites, "text":
     title and sentence, "record": title and all that the record says}.
 
-    `rows` are those of `search.Museum.records_of`. A note brings its own title, a sound
-    takes the note's. A drawing says nothing, unless its row has a `description`.
+    `rows` are those of `search.Museum.records_of`. A note brings its own title. A sound
+    says "it" and takes the note's, or else what its thing's drawing shows, which it
+    then cites too. A drawing has a sentence where its row has a `description`.
     """
-    found, title = [], ""
+    found, title, drawn = [], "", ""
     for row in rows:
-        text = row["text"]
+        text, cited = row["text"], row["id"]
         if row["source"] == "note":
             title, text = row["title"], text.removeprefix(f"{row['title']}. ")
         elif row["source"] == "picture":
-            text = row.get("description", "")
+            if not title:
+                title, drawn = row.get("description", text).rstrip("."), row["id"]
+            if "description" in row:
+                said = row["description"]
+                found.append({"id": row["id"], "text": said, "record": said})
+            continue
+        elif drawn:
+            cited = f"{drawn}, {row['id']}"
         behind = f"{title}. " if title else ""
         for part in re.split(r"(?<=[.?!]) ", text.strip()):
-            if part:
-                sentence = {"id": row["id"], "text": behind + part}
-                found.append(sentence | {"record": behind + text})
+            sentence = {"id": cited, "text": behind + part, "record": behind + text}
+            found.append(sentence)
     return found
 
 
 def stems(text: str) -> set[str]:
     """Return the first four letters of each word that says something: those of
     "broken" and "broke" are the same."""
-    found = re.findall(r"\w+", text.lower())
+    found = re.findall(r"\w{2,}|\d", text.lower())
     return {word[:4] for word in found if word not in LITTLE}
 
 
