@@ -19,12 +19,13 @@ from transformers import LogitsProcessor, LogitsProcessorList, Pipeline
 from .collection import MUSEUM
 
 # Words that say nothing of a thing: a sentence may use them freely.
-LITTLE = frozenset(
+_LITTLE = (
     "a an and are as at be been but by can could did do does for from had has have he "
     "her his how in into is it its many much of on one or out over she than that the "
     "their them then there they this to under up was we were what when where which "
-    "while who whom whose why with".split()
+    "while who whom whose why with"
 )
+LITTLE = frozenset(_LITTLE.split())
 SYSTEM = "Answer the question in one short sentence with words from the text."
 EXAMPLES = [
     (
