@@ -17,6 +17,7 @@ import torch
 from transformers import LogitsProcessor, LogitsProcessorList, Pipeline
 
 from .collection import MUSEUM
+from .search import embed
 
 # Words that say nothing of a thing: a sentence may use them freely.
 _LITTLE = (
@@ -78,6 +79,20 @@ def sentences_of(rows: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
             sentence = {"id": cited, "text": behind + part, "record": behind + text}
             found.append(sentence)
     return found
+
+
+def by_cosine(
+    question: str, rows: Sequence[dict[str, Any]], reader: Pipeline
+) -> list[dict[str, Any]]:
+    """Return rows sorted by the cosine of their text with a question, the nearest
+    first; each row gets its `cosine`."""
+    if not rows:
+        return []
+    cosines = (
+        embed([row["text"] for row in rows], reader) @ embed([question], reader)[0]
+    )
+    near = [row | {"cosine": float(cosine)} for row, cosine in zip(rows, cosines)]
+    return sorted(near, key=lambda row: -row["cosine"])
 
 
 def stems(text: str) -> set[str]:
