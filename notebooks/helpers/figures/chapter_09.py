@@ -26,6 +26,7 @@ def plot_growth(table: pd.DataFrame) -> None:
         axis.set_xscale("log")
         axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
         axis.set_xlabel("vectors")
+        axis.minorticks_off()
     axes[0].set_yscale("log")
     axes[0].set_yticks([2, 5, 10, 20, 50], ["2", "5", "10", "20", "50"])
     axes[0].minorticks_off()
