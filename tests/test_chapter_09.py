@@ -1,0 +1,279 @@
+"""Proves what notebook 09 rests on: sentences and what they cite, a writer whose shared
+prompt changes nothing, questions that records answer, verdicts that are read; and that
+its exercises tell right from wrong."""
+
+import csv
+import json
+import re
+from itertools import pairwise
+
+import pytest
+import torch
+from places import NOTEBOOKS
+
+from experiments.museum import answers
+from helpers import check
+from helpers.exercises import chapter_09
+
+MUSEUM = NOTEBOOKS / "data" / "museum"
+NOTE = {"id": "n1", "source": "note", "title": "Old drum"}
+PICTURE = {"id": "p1", "source": "picture", "title": "Drawing 1"}
+SOUND = {"id": "s1", "source": "sound", "title": "Spoken note 1"}
+
+
+@pytest.fixture(scope="module")
+def writer(pipe):
+    return pipe("text-generation", dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def judge(pipe):
+    return pipe("zero-shot-classification")
+
+
+def test_each_sentence_stands_behind_its_title_and_cites_its_record():
+    rows = [
+        NOTE | {"text": "Old drum. It is red. Who broke it?"},
+        PICTURE | {"text": "A drawing: drum."},
+        SOUND | {"text": "You hear it far away"},
+    ]
+    found = answers.sentences_of(rows)
+    assert [(row["id"], row["text"]) for row in found] == [
+        ("n1", "Old drum. It is red."),
+        ("n1", "Old drum. Who broke it?"),
+        ("s1", "Old drum. You hear it far away"),
+    ]
+    assert found[0]["record"] == "Old drum. It is red. Who broke it?"
+
+
+def test_a_sound_without_a_note_cites_the_drawing_that_names_it():
+    rows = [
+        PICTURE | {"text": "A drawing: boat."},
+        SOUND | {"text": "I sailed it."},
+    ]
+    (alone,) = answers.sentences_of(rows)
+    assert (alone["id"], alone["text"]) == ("p1, s1", "A drawing: boat. I sailed it.")
+    rows[0]["description"] = "The picture shows a sailboat."
+    drawn, spoken = answers.sentences_of(rows)
+    assert (drawn["id"], drawn["text"]) == ("p1", "The picture shows a sailboat.")
+    assert spoken["text"] == "The picture shows a sailboat. I sailed it."
+    assert answers.sentences_of(rows[1:])[0]["text"] == "I sailed it."
+    assert answers.sentences_of([]) == []
+
+
+def test_stems_leave_out_what_says_nothing():
+    assert answers.stems("Who broke the broken windows in 1943?") == {
+        "brok",
+        "wind",
+        "1943",
+    }
+
+
+def test_the_shared_prompt_is_read_once_and_changes_nothing(writer):
+    """`write` against the library's own call, one question at a time."""
+    pairs = [
+        ("Who found the ring?", "Gold ring. A diver found it beside the pier."),
+        ("What is the kite made of?", "Kite. It is made of silk."),
+    ]
+    written = answers.write(*zip(*pairs, strict=True), writer, penalty=0, batch_size=2)
+    for pair, sentence in zip(pairs, written, strict=True):
+        chat = answers.chat_of(*pair)
+        (made,) = writer(chat, max_new_tokens=24, do_sample=False)
+        assert made["generated_text"][-1]["content"].strip() == sentence
+    assert answers.write([], [], writer) == []
+
+
+def test_words_of_the_evidence_keep_their_logits():
+    scores = torch.arange(12.0).reshape(2, 6)
+    lowered = answers.PreferWords([[0, 5], [3]], 2.0)(None, scores)
+    kept = torch.zeros(2, 6, dtype=torch.bool)
+    kept[0, [0, 5]] = kept[1, 3] = True
+    assert torch.equal(lowered, torch.where(kept, scores, scores - 2))
+
+
+def test_every_question_is_answered_by_the_records_that_it_names():
+    texts = {}
+    for name in ("notes.jsonl", "spoken.csv"):
+        with (MUSEUM / name).open(encoding="utf-8", newline="") as file:
+            rows = csv.DictReader(file) if name[-3:] == "csv" else map(json.loads, file)
+            texts |= {row["id"]: row["text"] for row in rows}
+    texts["s017"] = texts["s017"].replace("nineteen forty three", "1943")
+    measure, tune = answers.questions("measure"), answers.questions("tune")
+    kinds = [row["kind"] for row in measure]
+    assert [kinds.count(k) for k in ("answer", "none", "near")] == [20, 9, 6]
+    assert len({row["question"] for row in measure + tune}) == 61
+    for row in measure + tune:
+        assert bool(row["records"]) == bool(row["accept"]) == (row["kind"] == "answer")
+        said = " ".join(texts[name] for name in row["records"])
+        assert re.search(row["accept"], said, re.IGNORECASE), row["question"]
+
+
+def test_every_verdict_is_about_a_question():
+    asked = {row["question"] for row in answers.questions("measure")}
+    with (MUSEUM / "verdicts.csv").open(encoding="utf-8", newline="") as file:
+        verdicts = list(csv.DictReader(file))
+    assert {row["question"] for row in verdicts} <= asked
+    assert {row["verdict"] for row in verdicts} <= {"right", "beside", "wrong"}
+    pairs = {(row["question"], row["answer"]) for row in verdicts}
+    assert len(pairs) == len(verdicts)
+
+
+def test_the_solutions_beside_the_checkers_are_right(capsys, writer, judge):
+    check("09.1", chapter_09.best_bound)
+    check("09.2", chapter_09.unsupported, judge)
+    check("09.3", chapter_09.likelihoods, writer)
+    check("09.4", chapter_09.conflicts)
+    said = capsys.readouterr().out.splitlines()
+    assert said == [f"09.{number}: right." for number in range(1, 5)]
+
+
+def other_bound(answered, other):
+    """Each place between two neighbours instead of the cosines themselves."""
+    cosines = sorted({*answered, *other, -1.0, 2.0})
+    bounds = [(a + b) / 2 for a, b in pairwise(cosines)]
+    wrong = [sum(c < b for c in answered) + sum(c >= b for c in other) for b in bounds]
+    return bounds[wrong.index(min(wrong))]
+
+
+def slow_bound(answered, other):
+    best = None
+    for step in range(-100, 201):
+        bound = step / 100
+        made = sum(c < bound for c in answered) + sum(c >= bound for c in other)
+        if best is None or made < best[0]:
+            best = (made, bound)
+    return best[1]
+
+
+def numbers(text):
+    return set(re.findall(r"\d+", text))
+
+
+def entailed(text, sentence, judge):
+    options = {"hypothesis_template": "{}", "multi_label": True}
+    return judge(text, candidate_labels=[sentence], **options)["scores"][0]
+
+
+def unsupported_loop(text, sentences, judge):
+    kept = []
+    for sentence in sentences:
+        known = numbers(sentence) <= numbers(text)
+        if not known or entailed(text, sentence, judge) < 0.5:
+            kept.append(sentence)
+    return kept
+
+
+def unsupported_filter(text, sentences, judge):
+    def bad(sentence):
+        if any(number not in numbers(text) for number in numbers(sentence)):
+            return True
+        return not entailed(text, sentence, judge) >= 0.5
+
+    return tuple(filter(bad, sentences))
+
+
+@torch.no_grad()
+def likelihoods_by_loss(question, texts, writer):
+    """Labels of -100 for the prompt: the library's loss is the mean that is asked."""
+    found = []
+    for text in texts:
+        ask = f"{text}\n\nAsk a question that this text answers."
+        chat = [{"role": "user", "content": ask}]
+        tokenizer = writer.tokenizer
+        prompt = tokenizer.apply_chat_template(
+            chat, add_generation_prompt=True, tokenize=False
+        )
+        first = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+        second = tokenizer(question, add_special_tokens=False)["input_ids"]
+        device = writer.model.device
+        inputs = torch.tensor([first + second], device=device)
+        labels = torch.tensor([[-100] * len(first) + second], device=device)
+        found.append(-writer.model(input_ids=inputs, labels=labels).loss.item())
+    return found
+
+
+def likelihoods_as_tensor(question, texts, writer):
+    return torch.tensor(chapter_09.likelihoods(question, texts, writer))
+
+
+def conflicts_by_thing(rows, years=0):
+    found = {}
+    for thing in {row["thing"] for row in rows}:
+        mine = [r for r in rows if r["thing"] == thing and r["year"] is not None]
+        known = sorted({row["year"] for row in mine})
+        if known and known[-1] - known[0] > years:
+            found[thing] = {
+                year: [row["id"] for row in mine if row["year"] == year]
+                for year in known
+            }
+    return dict(sorted(found.items()))
+
+
+def conflicts_backwards(rows, years=0):
+    found = chapter_09.conflicts(rows[::-1], years)
+    return {thing: found[thing] for thing in sorted(found)}
+
+
+@pytest.mark.parametrize(
+    ("number", "answer", "model"),
+    [
+        ("09.1", other_bound, None),
+        ("09.1", slow_bound, None),
+        ("09.2", unsupported_loop, "judge"),
+        ("09.2", unsupported_filter, "judge"),
+        ("09.3", likelihoods_by_loss, "writer"),
+        ("09.3", likelihoods_as_tensor, "writer"),
+        ("09.4", conflicts_by_thing, None),
+        ("09.4", conflicts_backwards, None),
+    ],
+)
+def test_a_right_answer_is_taken_however_it_is_written(
+    capsys, request, number, answer, model
+):
+    more = [request.getfixturevalue(model)] if model else []
+    check(number, answer, *more)
+    assert capsys.readouterr().out.strip() == f"{number}: right."
+
+
+def judge_alone(text, sentences, judge):
+    return [s for s in sentences if entailed(text, s, judge) < 0.5]
+
+
+def part_of_a_number(text, sentences, judge):
+    """Takes "194" for a number of a text that has 1943."""
+    return [
+        s
+        for s in sentences
+        if any(number not in text for number in numbers(s))
+        or entailed(text, s, judge) < 0.5
+    ]
+
+
+def sums(question, texts, writer):
+    count = len(writer.tokenizer(question, add_special_tokens=False)["input_ids"])
+    return [count * x for x in chapter_09.likelihoods(question, texts, writer)]
+
+
+def losses(question, texts, writer):
+    return [-x for x in chapter_09.likelihoods(question, texts, writer)]
+
+
+@pytest.mark.parametrize(
+    ("number", "answer", "model", "words"),
+    [
+        ("09.1", lambda a, o: min(a), None, "is possible"),
+        ("09.1", lambda a, o: (sum(a) + sum(o)) / len(a + o), None, "is possible"),
+        ("09.2", judge_alone, "judge", "numbers, whole"),
+        ("09.2", part_of_a_number, "judge", "numbers, whole"),
+        ("09.3", sums, "writer", "Take the mean"),
+        ("09.3", losses, "writer", "The sign is turned"),
+        ("09.4", lambda rows, years=0: chapter_09.conflicts(rows), None, "With years"),
+        ("09.4", lambda rows, years: chapter_09.conflicts(rows, years), None, "Type"),
+    ],
+)
+def test_a_wrong_answer_gets_a_pointer(capsys, request, number, answer, model, words):
+    more = [request.getfixturevalue(model)] if model else []
+    check(number, answer, *more)
+    said = capsys.readouterr().out.strip()
+    assert said.startswith(f"{number}: not yet.")
+    assert words in said
