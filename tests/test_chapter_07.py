@@ -73,7 +73,7 @@ def test_the_rule_of_the_page_is_the_rule_of_the_experiment():
     import re
 
     lighthouse = facts.places()[0]
-    space = run(page(PAGE), ["rule"], {"re": re, "lighthouse": lighthouse})
+    space = run(page(PAGE), ["rule", "verdict"], {"re": re, "lighthouse": lighthouse})
     words = [word for _, word in lighthouse["questions"]]
     for row in read_table(facts.STORE):
         for word in words:

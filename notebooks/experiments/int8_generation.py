@@ -15,9 +15,10 @@ prompt. What lies under them, each step on top of the one before, for one text:
 
 writes int8_generation.csv beside it; notebook 07 draws it and runs step 2 again.
 torchao and llama-cpp-python are measured where they are installed, llama.cpp with
-`--gguf FILE`, the file from which the base was unpacked. Each figure is the best of ten
-runs of 40 tokens by the clock, prompt included, in two threads; `gigabytes_per_second`
-is how fast two threads read memory just before, since that bounds them all.
+`--gguf FILE`, the file from which the base was unpacked. Each figure is the best of
+five runs of 40 tokens by the clock, prompt included, in two threads;
+`gigabytes_per_second` is how fast two threads read memory just before, since that
+bounds them all.
 It wants two cores that do nothing else, and refuses to start where they do: on a busy
 machine the figures are wrong. `--busy` only tries whether all of it runs: one thread,
 five tokens, nothing written. `--anyway` measures on a busy machine all the same.
@@ -211,10 +212,18 @@ def loaded(folder: Path, **options: object) -> LlamaForCausalLM:
     return AutoModelForCausalLM.from_pretrained(folder, **options)
 
 
+def in_torchao_int8(folder: Path) -> LlamaForCausalLM:
+    """Return the model with torchao's int8 weights, computing in bfloat16."""
+    from torchao.quantization import Int8WeightOnlyConfig
+    from transformers import TorchAoConfig
+
+    config = TorchAoConfig(Int8WeightOnlyConfig())
+    return loaded(folder, dtype=torch.bfloat16, quantization_config=config)
+
+
 def library_ways(folder: Path, ids: torch.Tensor, tokens: int) -> Iterator:
     """Give (name, texts, call) of each way that the library has, one after another:
     only the model that the current way needs is in memory."""
-    static = {"cache_implementation": "static"}
     model = loaded(folder, dtype=torch.float32)
     yield "float32", 1, generates(model, ids, tokens)
     yield "float32", 16, generates(model, ids.repeat(16, 1), tokens)
@@ -222,15 +231,19 @@ def library_ways(folder: Path, ids: torch.Tensor, tokens: int) -> Iterator:
     yield "float32, drafts from the text", 1, generates(model, ids, tokens, **drafts)
     model = loaded(folder, dtype=torch.bfloat16)
     yield "bfloat16", 1, generates(model, ids, tokens)
+    if importlib.util.find_spec("torchao"):
+        yield "torchao int8", 1, generates(in_torchao_int8(folder), ids, tokens)
+
+
+def compiled_ways(folder: Path, ids: torch.Tensor, tokens: int) -> Iterator:
+    """Give (name, texts, call) of the library's ways that compile the whole model,
+    which takes minutes: they come last."""
+    static = {"cache_implementation": "static"}
+    model = loaded(folder, dtype=torch.bfloat16)
     model.compile()
     yield "bfloat16, compiled", 1, generates(model, ids, tokens, **static)
     if importlib.util.find_spec("torchao"):
-        from torchao.quantization import Int8WeightOnlyConfig
-        from transformers import TorchAoConfig
-
-        config = TorchAoConfig(Int8WeightOnlyConfig())
-        model = loaded(folder, dtype=torch.bfloat16, quantization_config=config)
-        yield "torchao int8", 1, generates(model, ids, tokens)
+        model = in_torchao_int8(folder)
         model.compile()
         yield "torchao int8, compiled", 1, generates(model, ids, tokens, **static)
 
@@ -291,12 +304,13 @@ def main() -> None:
     sources = [library_ways(folder, ids, tokens), own_ways(folder, ids, tokens)]
     if options.gguf:
         sources.append(llama_cpp_way(options.gguf, ids, tokens))
+    sources.append(compiled_ways(folder, ids, tokens))
     for way, texts, run in itertools.chain(*sources):
         start = time.perf_counter()
         run()  # what is done once: threads, buffers, the compiler
         once = time.perf_counter() - start
         memory = reading_speed()
-        found = speed(run, tokens * texts, times=2 if options.busy else 10)
+        found = speed(run, tokens * texts, times=2 if options.busy else 5)
         rows.append(
             {
                 "way": way,
