@@ -1,0 +1,141 @@
+"""What does a source in the prompt change? Five texts about places that do not exist,
+eight questions each, asked of SmolLM2-135M-Instruct in six ways.
+
+    python -m experiments.facts    # in notebooks/; five minutes on one core
+
+writes facts.csv beside it: each answer, whether it ended by itself within 64 tokens,
+and the verdict of a rule. Notebook 07 shows the rule in the open, asks about the
+first place again, and draws the table. Greedy decoding, one batch per place and way.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from experiments.tables import write_table
+from helpers.models import embedded
+
+STORE = Path(__file__).with_suffix(".csv")
+DATA = Path(__file__).resolve().parent.parent / "data"
+TOKENS = 64
+SENTENCE = "Answer in one short sentence."
+SHORT = "Answer with one to three words."
+MILL = (
+    "The mill of Orby was built in 1810 by Jon Hale. It has four sails and a red door."
+)
+EXAMPLES = [
+    ("In which year was the mill of Orby built?", "1810"),
+    ("Who built the mill of Orby?", "Jon Hale"),
+    ("Which colour is the door of the mill of Orby?", "Red"),
+]
+
+
+def places() -> list[dict]:
+    """Return the places: `text`, and `questions`, pairs of a question and the word
+    that a right answer holds. The lighthouse is the first."""
+    first = json.loads((DATA / "lighthouse.json").read_text("utf-8"))
+    return [first, *json.loads((DATA / "invented.json").read_text("utf-8"))]
+
+
+def holds(answer: str, word: str) -> bool:
+    """Return whether a word or number stands whole in an answer."""
+    plain = answer.lower().replace(",", "")
+    pattern = rf"(?<![\w.-]){re.escape(word.lower())}(?![\w-]|\.\d)"
+    return re.search(pattern, plain) is not None
+
+
+def verdict(answer: str, wanted: str, words: list[str]) -> str:
+    """Return "right", "recited" or "wrong". `words` are the wanted words of all the
+    questions about a text: who gives more than two of them recites."""
+    if not holds(answer, wanted):
+        return "wrong"
+    return "recited" if sum(holds(answer, w) for w in words) > 2 else "right"
+
+
+def chat(way: str, text: str, question: str) -> list[dict]:
+    """Return the messages of one question, asked in one of the WAYS."""
+    user = {
+        "source before": f"{text}\n\n{question}",
+        "source after": f"{question}\n\n{text}",
+    }.get(way, question)
+    system, turns = SENTENCE, []
+    if way == "source in the system message":
+        system = f"{SENTENCE} Use this text: {text}"
+    elif way == "no example":
+        system = f"{SHORT} Use this text: {text}"
+    elif way == "three examples":
+        system = f"{SHORT} Use this text: {MILL} {text}"
+        for asked, answered in EXAMPLES:
+            turns.append({"role": "user", "content": asked})
+            turns.append({"role": "assistant", "content": answered})
+    first = {"role": "system", "content": system}
+    return [first, *turns, {"role": "user", "content": user}]
+
+
+WAYS = [
+    "no source",
+    "source in the system message",
+    "source before",
+    "source after",
+    "no example",
+    "three examples",
+]
+
+
+def answerer() -> Callable[[list[list[dict]]], list[tuple[str, bool]]]:
+    """Return a function from chats to answers, each with whether it was finished."""
+    folder = embedded("SmolLM2-135M-Instruct")
+    tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+
+    def answer(chats: list[list[dict]]) -> list[tuple[str, bool]]:
+        inputs = tokenizer.apply_chat_template(
+            chats,
+            add_generation_prompt=True,
+            return_dict=True,
+            return_tensors="pt",
+            padding=True,
+        )
+        made = model.generate(**inputs, do_sample=False, max_new_tokens=TOKENS)
+        new = made[:, inputs["input_ids"].shape[1] :]
+        texts = tokenizer.batch_decode(new, skip_special_tokens=True)
+        ended = (new == tokenizer.eos_token_id).any(dim=1).tolist()
+        return list(zip(map(str.strip, texts), ended, strict=True))
+
+    return answer
+
+
+def main() -> None:
+    """Ask every question in every way and write the table."""
+    answer, rows = answerer(), []
+    for way in WAYS:
+        for number, place in enumerate(places()):
+            asked, words = zip(*place["questions"], strict=True)
+            chats = [chat(way, place["text"], question) for question in asked]
+            for question, wanted, (said, ended) in zip(
+                asked, words, answer(chats), strict=True
+            ):
+                rows.append(
+                    {
+                        "way": way,
+                        "place": number,
+                        "question": question,
+                        "wanted": wanted,
+                        "answer": " ".join(said.split()),
+                        "finished": int(ended),
+                        "verdict": verdict(said, wanted, list(words)),
+                    }
+                )
+        found = [row["verdict"] for row in rows if row["way"] == way]
+        print(way, {kind: found.count(kind) for kind in sorted(set(found))}, flush=True)
+    write_table(STORE, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,381 @@
+"""Proves what notebook 07 says of generation in practice beyond the cells that it runs:
+that the rule on its page is the experiment's and gives the table's verdicts, that a
+filter holds in every row of a batch, that the loops in int8 write what `generate`
+writes, and that its exercises tell right from wrong."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from pages import page, run
+from places import NOTEBOOKS
+
+from experiments import facts, int8_generation
+from experiments.tables import read_table
+from helpers import check
+from helpers.exercises import chapter_07
+
+PAGE = "07_generation_in_practice"
+EXPERIMENTS = NOTEBOOKS / "experiments"
+
+
+@pytest.fixture(scope="module")
+def generator(pipe):
+    return pipe("text-generation", dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """A Llama of random weights that has 32 positions."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=50,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=32,
+        bos_token_id=1,
+        eos_token_id=None,
+        pad_token_id=0,
+    )
+    return LlamaForCausalLM(config).eval()
+
+
+# --- the rule and the table -----------------------------------------------------
+
+
+def test_every_question_is_answered_by_its_text_alone():
+    assert len(facts.places()) == 5
+    for place in facts.places():
+        words = [word for _, word in place["questions"]]
+        assert len(set(words)) == len(words) == 8
+        for question, word in place["questions"]:
+            assert question.endswith("?")
+            assert facts.holds(place["text"], word)
+            assert not facts.holds(question, word)
+
+
+def test_the_table_has_every_answer_and_the_verdict_of_the_rule():
+    rows = read_table(facts.STORE)
+    assert len(rows) == len(facts.WAYS) * 40
+    for row in rows:
+        words = [w for _, w in facts.places()[int(row["place"])]["questions"]]
+        assert row["wanted"] in words
+        assert row["verdict"] == facts.verdict(row["answer"], row["wanted"], words)
+
+
+def test_the_rule_of_the_page_is_the_rule_of_the_experiment():
+    import re
+
+    lighthouse = facts.places()[0]
+    space = run(page(PAGE), ["rule", "verdict"], {"re": re, "lighthouse": lighthouse})
+    words = [word for _, word in lighthouse["questions"]]
+    for row in read_table(facts.STORE):
+        for word in words:
+            ours = facts.verdict(row["answer"], word, words)
+            assert space["verdict"](row["answer"], word) == ours
+
+
+def test_what_the_page_says_of_the_table():
+    rows = read_table(facts.STORE)
+
+    def right(way):
+        return sum(r["way"] == way and r["verdict"] == "right" for r in rows)
+
+    none, system, before, after = map(right, facts.WAYS[:4])
+    assert none == 0
+    assert after < before < system
+    assert system > 25
+
+
+# --- filters --------------------------------------------------------------------
+
+
+def chats():
+    return [
+        [{"role": "user", "content": f"Is {it} an animal? Say yes or no, as I do."}]
+        for it in ("a dog", "the tall old lighthouse", "a cup")
+    ]
+
+
+def space_of(generator):
+    import re
+
+    from transformers import LogitsProcessor
+
+    space = {
+        "torch": torch,
+        "re": re,
+        "json": json,
+        "LogitsProcessor": LogitsProcessor,
+        "model": generator.model,
+        "tokenizer": generator.tokenizer,
+    }
+    generator.tokenizer.padding_side = "left"
+    return run(page(PAGE), ["ask-def", "only-def", "grammar-def"], space)
+
+
+@pytest.mark.model
+def test_the_list_holds_in_every_row_and_as_the_librarys_own_function(generator):
+    space = space_of(generator)
+    tokenizer, answers = generator.tokenizer, ["yes", "yes, it is", "no"]
+    ours = space["ask"](chats(), 9, logits_processor=[space["OnlyThese"](answers)])
+    assert set(ours) <= set(answers)
+    rows = [[*tokenizer.encode(a), tokenizer.eos_token_id] for a in answers]
+    inputs = tokenizer.apply_chat_template(
+        chats(), add_generation_prompt=True, return_dict=True, padding=True
+    )
+    start = len(inputs["input_ids"][0])
+
+    def following(_, ids):
+        written = ids[start:].tolist()
+        found = [
+            row[len(written)]
+            for row in rows
+            if row[: len(written)] == written and len(written) < len(row)
+        ]
+        return found or [tokenizer.eos_token_id]
+
+    assert space["ask"](chats(), 9, prefix_allowed_tokens_fn=following) == ours
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("pattern", ["(yes|no), because [a-z ]{5,20}", "[0-9]{4}"])
+def test_a_grammar_holds(generator, pattern):
+    import re
+
+    space = space_of(generator)
+    grammar = space["LLMatcher"].grammar_from_regex(pattern)
+    answer = space["ask"](
+        chats()[:1], 30, logits_processor=[space["Follows"](grammar)]
+    )[0]
+    assert re.fullmatch(pattern, answer)
+
+
+@pytest.mark.model
+def test_an_answer_that_is_cut_off_is_no_json(generator):
+    space = space_of(generator)
+    answers = [json.dumps({"feeling": "neutral", "stars": 3})]
+    cut = space["ask"](chats()[:1], 4, logits_processor=[space["OnlyThese"](answers)])[
+        0
+    ]
+    with pytest.raises(ValueError):
+        json.loads(cut)
+
+
+# --- the fast loop --------------------------------------------------------------
+
+
+def test_the_fast_loop_writes_what_generate_writes(tiny):
+    ids = torch.tensor([[1, 7, 9]])
+    expected = int8_generation.generates(tiny, ids, 12)()
+    assert int8_generation.fast_greedy(tiny, ids, 12).tolist() == expected.tolist()
+
+
+def test_the_int8_loop_writes_what_generate_writes(tiny):
+    ids, small = torch.tensor([[1]]), int8_generation.to_int8(tiny)
+    expected = int8_generation.generates(small, ids, 12)()
+    assert int8_generation.fast_greedy(small, ids, 12).tolist() == expected.tolist()
+
+
+@pytest.mark.model
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
+def test_the_compiled_loop_writes_what_the_uncompiled_writes(tiny):
+    ids = torch.tensor([[1, 7, 9]])
+    small = int8_generation.to_int8(tiny, int8_generation.OneTokenLinear)
+    compiled = int8_generation.fast_greedy(small, ids, 12, compiled=True)
+    plain = int8_generation.fast_greedy(small, ids, 12)
+    assert compiled.tolist() == plain.tolist()
+    assert len(set(compiled[0, 3:].tolist())) > 3, "a text that tells nothing"
+
+
+@pytest.mark.parametrize("length", [1, 4])
+@pytest.mark.parametrize("kind", ["Int8Linear", "OneTokenLinear"])
+def test_int8_differs_little(tiny, kind, length):
+    ids = torch.tensor([[1, 7, 9, 20]])[:, :length]
+    small = int8_generation.to_int8(tiny, getattr(int8_generation, kind))
+    with torch.no_grad():
+        exact, rounded = tiny(ids).logits, small(ids).logits
+    assert 0 < (exact - rounded).norm() / exact.norm() < 0.05
+
+
+def test_the_fast_loop_says_when_its_cache_is_full(tiny):
+    with pytest.raises(ValueError, match="need more room than 16"):
+        int8_generation.fast_greedy(tiny, torch.tensor([[1, 7]]), 15, room=16)
+
+
+def test_drafts_from_the_prompt_change_no_token(tiny):
+    ids = torch.tensor([[1, 7, 9, 4, 7, 9]])
+    plain = int8_generation.generates(tiny, ids, 12)()
+    drafted = int8_generation.generates(tiny, ids, 12, prompt_lookup_num_tokens=3)()
+    assert drafted.tolist() == plain.tolist()
+
+
+def test_the_speeds_are_of_one_run_on_a_named_processor():
+    rows = read_table(int8_generation.STORE)
+    assert len({(row["processor"], row["cores"]) for row in rows}) == 1
+    speeds = {
+        row["way"]: float(row["tokens_per_second"])
+        for row in rows
+        if row["texts"] == "1"
+    }
+    assert speeds["float32"] < speeds["bfloat16"]
+    own = speeds["own int8 and loop, compiled"]
+    assert own == max(v for way, v in speeds.items() if "llama.cpp" not in way)
+
+
+# --- exercises ------------------------------------------------------------------
+
+
+class KeepsAll:
+    def __init__(self, tokenizer, source):
+        self.tokenizer = tokenizer
+        self.places = [*tokenizer.encode(source), tokenizer.eos_token_id]
+
+    def __call__(self, ids, scores):
+        return scores
+
+
+class NeverEnds(KeepsAll):
+    def __call__(self, ids, scores):
+        allowed = torch.full_like(scores, chapter_07.OUT)
+        allowed[:, self.places[:-1]] = scores[:, self.places[:-1]]
+        return allowed
+
+
+class FirstRow(KeepsAll):
+    def __call__(self, ids, scores):
+        allowed = scores.clone()
+        allowed[0] = chapter_07.OUT
+        allowed[0, self.places] = scores[0, self.places]
+        return allowed
+
+
+class Zeros(KeepsAll):
+    def __call__(self, ids, scores):
+        allowed = torch.full_like(scores, chapter_07.OUT)
+        allowed[:, self.places] = 0
+        return allowed
+
+
+class Masks(KeepsAll):
+    """Right, written in another way."""
+
+    def __call__(self, ids, scores):
+        outside = torch.ones(scores.shape[-1], dtype=torch.bool, device=scores.device)
+        outside[self.places] = False
+        return scores.masked_fill(outside, float("-inf"))
+
+
+def word_first(answer, wanted):
+    verdict = chapter_07.judge(answer, wanted)
+    holds = wanted.lower() in answer.lower()
+    return "right" if holds and verdict == "refused" else verdict
+
+
+def anywhere(answer, wanted):
+    return "right" if wanted.lower() in answer.lower() else "wrong"
+
+
+def judged_by_words(answer, wanted):
+    """Right, written in another way."""
+    plain = f" {answer.lower()} "
+    if "know" in plain and ("not know" in plain or "n't know" in plain):
+        return "refused"
+    if "not mentioned" in plain or "does not say" in plain:
+        return "refused"
+    for mark in ".,:!?":
+        plain = plain.replace(mark, " ")
+    return "right" if f" {wanted.lower()} " in plain else "wrong"
+
+
+def cuts(weight):
+    scale = (weight.abs().amax(dim=1, keepdim=True) / 127).clamp(min=1e-12)
+    return (weight / scale).to(torch.int8), scale
+
+
+def one_scale(weight):
+    scale = weight.abs().max() / 127
+    return (weight / scale).round().to(torch.int8), scale.repeat(len(weight))
+
+
+def flat_scales(weight):
+    """Right, written in another way."""
+    scale = weight.abs().max(dim=1).values.clamp(min=1e-12) / 127
+    return torch.round(weight / scale[:, None]).to(torch.int8), scale
+
+
+WRONG = [
+    ("07.1", lambda prompt, answers: answers[0], "expected ' Paris'"),
+    ("07.1", lambda prompt, answers: min(answers, key=len), "expected"),
+    ("07.1", lambda prompt, answers: answers.index("x"), "stopped with ValueError"),
+    ("07.2", anywhere, "'wrong'; got 'right'"),
+    ("07.2", word_first, "'refused'; got 'right'"),
+    ("07.2", lambda answer, wanted: None, "got None"),
+    ("07.3", KeepsAll, "is not in the source"),
+    ("07.3", NeverEnds, "it would never end"),
+    ("07.3", FirstRow, "Row 1: the token"),
+    ("07.3", Zeros, "leave the logits of the source as they are"),
+    ("07.4", cuts, "by more than half a step"),
+    ("07.4", one_scale, "by more than half a step"),
+    ("07.4", lambda weight: (weight.round(), weight[:, :1]), "Expected int8"),
+]
+
+
+@pytest.mark.parametrize(("number", "answer", "words"), WRONG)
+def test_a_wrong_answer_gets_a_pointer(capsys, generator, number, answer, words):
+    model, tokenizer = generator.model, generator.tokenizer
+    given = (model, tokenizer) if number in {"07.1", "07.3"} else ()
+    check(number, answer, *given)
+    out = capsys.readouterr().out.strip()
+    assert out.startswith(f"{number}: not yet.")
+    assert words in out
+    assert "\n" not in out
+
+
+def test_a_mean_is_told_from_a_sum(capsys, generator):
+    model, tokenizer = generator.model, generator.tokenizer
+
+    def by_mean(prompt, answers):
+        chances = chapter_07._log_chances
+        return max(
+            answers,
+            key=lambda a: float(chances(prompt, a, model, tokenizer).mean()),
+        )
+
+    check("07.1", by_mean, model, tokenizer)
+    assert "sum the logarithms" in capsys.readouterr().out
+
+
+def test_right_answers_written_in_two_ways_are_right(capsys, generator):
+    model, tokenizer = generator.model, generator.tokenizer
+
+    def likeliest(prompt, answers):
+        return chapter_07.likeliest(prompt, answers, model, tokenizer)
+
+    @torch.no_grad()
+    def by_loss(prompt, answers):
+        scores = []
+        for text in answers:
+            start = tokenizer.encode(prompt)
+            rest = tokenizer.encode(text)
+            ids = torch.tensor([start + rest])
+            labels = torch.tensor([[-100] * len(start) + rest])
+            scores.append(-float(model(ids, labels=labels).loss) * len(rest))
+        return answers[scores.index(max(scores))]
+
+    for answer in (likeliest, by_loss):
+        check("07.1", answer, model, tokenizer)
+    for answer in (chapter_07.judge, judged_by_words):
+        check("07.2", answer)
+    for answer in (chapter_07.FromSource, Masks):
+        check("07.3", answer, model, tokenizer)
+    for answer in (chapter_07.quantize, flat_scales):
+        check("07.4", answer)
+    said = capsys.readouterr().out.strip().splitlines()
+    assert said == [f"07.{n}: right." for n in (1, 2, 3, 4) for _ in range(2)]
