@@ -2,7 +2,9 @@
 nothing of it reaches a stored notebook."""
 
 import io
+import json
 import re
+import tomllib
 
 import nbformat
 import pytest
@@ -10,7 +12,8 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import Image, display
 from matplotlib.figure import Figure
 
-from book import execute
+from book import execute, sync_generated
+from book.execute import NOTEBOOKS
 from helpers import explore, session, widgets
 from helpers.errors import HelperError
 from helpers.figures import frames
@@ -42,11 +45,25 @@ def test_only_pages_have_frames(monkeypatch, capsys, pages):
     shown = []
     monkeypatch.setattr(widgets, "interactive", lambda: False)
     monkeypatch.setattr("IPython.display.display", shown.append)
+    monkeypatch.setattr(session, "_frames", None)
     if pages:
-        monkeypatch.setenv(session.PAGES_VARIABLE, "1")
-    explore(said, frames={"n": [5]}, n=(1, 0, 9))
-    assert capsys.readouterr().out.startswith("values 1\n")
+        monkeypatch.setenv(session.PAGES_VARIABLE, '[{}, {"n": [5]}]')
+    for _ in range(3):
+        explore(said, n=(1, 0, 9))
+    assert capsys.readouterr().out.startswith("values 1\n" * (2 + (not pages)))
     assert len(shown) == pages
+
+
+def test_the_table_names_widgets_of_the_chapters(monkeypatch):
+    table = tomllib.loads((NOTEBOOKS / "book" / "frames.toml").read_text("utf-8"))
+    monkeypatch.setenv(session.PAGES_VARIABLE, "[]")
+    for path in sync_generated.chapters():
+        wanted = table.pop(path.name[:2], {})
+        found = json.loads(execute.frames_of(path)[session.PAGES_VARIABLE])
+        assert [row for row in found if row] == list(wanted.values())
+    assert not table, "of no chapter"
+    monkeypatch.delenv(session.PAGES_VARIABLE)
+    assert execute.frames_of(sync_generated.chapters()[0]) == {}
 
 
 def test_a_picture_is_small_and_says_what_it_shows():

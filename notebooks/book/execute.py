@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import json
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from html import escape
 from importlib.util import find_spec
@@ -88,6 +90,18 @@ def client_for(path: Path, **options) -> NotebookClient:
     )
 
 
+def frames_of(path: Path) -> dict[str, str]:
+    """Return the variable that tells a kernel, where pages are made, what the widgets
+    of its chapter shall offer, first to last (frames.toml)."""
+    if PAGES_VARIABLE not in os.environ or path.parent != NOTEBOOKS:
+        return {}
+    table = tomllib.loads((NOTEBOOKS / "book" / "frames.toml").read_text("utf-8"))
+    offered = table.get(path.name[:2], {})
+    cells = nbformat.read(path, as_version=4).cells
+    widgets = [c.id for c in cells if re.search(r"^explore\(", c.source, re.MULTILINE)]
+    return {PAGES_VARIABLE: json.dumps([offered.get(name, {}) for name in widgets])}
+
+
 def execute(path: Path) -> tuple[nbformat.NotebookNode, float, float]:
     """Return a notebook executed in its own folder, its seconds and peak GB."""
     client = client_for(path, coalesce_streams=True)
@@ -110,7 +124,8 @@ def execute(path: Path) -> tuple[nbformat.NotebookNode, float, float]:
     start, memory = time.monotonic(), None
     try:
         # The kernel's own notices are for Jupyter's log, not for a reader.
-        with client.setup_kernel(stderr=subprocess.DEVNULL):
+        environment = os.environ | frames_of(path)
+        with client.setup_kernel(stderr=subprocess.DEVNULL, env=environment):
             memory = PeakMemory(client.km.provisioner.pid)
             memory.start()
             for index, cell in enumerate(notebook.cells):
@@ -243,7 +258,7 @@ def finish_frames(cell: nbformat.NotebookNode) -> None:
 
 def run(paths: list[Path]) -> int:
     """Execute notebooks into build/ and render them as pages."""
-    os.environ[PAGES_VARIABLE] = "1"
+    os.environ[PAGES_VARIABLE] = "[]"
     source = BUILD / "source"
     shutil.rmtree(source, ignore_errors=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import warnings
@@ -14,6 +15,7 @@ MODE_VARIABLE = "MODELS"
 DEVICE_VARIABLE = "DEVICE"
 STATIC_VARIABLE = "LEARN_TRANSFORMERS_STATIC"
 PAGES_VARIABLE = "LEARN_TRANSFORMERS_PAGES"
+_frames = None  # of the widgets that are still to come
 SAYS = {
     "embedded": "embedded models, nothing comes from the Hub",
     "hub": "full-size models from the Hub",
@@ -64,9 +66,13 @@ def interactive() -> bool:
     return not os.environ.get(STATIC_VARIABLE)
 
 
-def makes_pages() -> bool:
-    """Return whether the outputs become pages of the book, as in `make run`."""
-    return bool(os.environ.get(PAGES_VARIABLE))
+def frames_to_draw() -> dict[str, list]:
+    """Return what the book's page offers for the next widget of this notebook, as
+    `make run` says it in LEARN_TRANSFORMERS_PAGES; nothing elsewhere."""
+    global _frames
+    if _frames is None:
+        _frames = json.loads(os.environ.get(PAGES_VARIABLE) or "[]")
+    return _frames.pop(0) if _frames else {}
 
 
 def _unless_untrue(record: LogRecord) -> bool:

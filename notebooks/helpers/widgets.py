@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .figures.frames import frames as frames_of
-from .session import interactive, makes_pages
+from .session import frames_to_draw, interactive
 
 
-def explore(draw: Callable, frames: dict[str, list] | None = None, **controls) -> None:
+def explore(draw: Callable, **controls) -> None:
     """Call `draw` with the first value of each control; below, controls to change them.
 
     `draw(**values)` shows a plot or prints. A control is named like the argument that
@@ -20,12 +20,11 @@ def explore(draw: Callable, frames: dict[str, list] | None = None, **controls) -
     lowest, highest) a slider of its numbers' type, a list a menu that begins with its
     first entry, and a function of no arguments any other widget, whose first value is
     None. An error in `draw` becomes one line below the controls; in the first picture
-    it is raised. `frames` names the values that the book's page offers where there is
-    no kernel, at most 24 pictures in all. Taught in notebook 01, section "Try it".
+    it is raised. Taught in notebook 01, section "Try it".
     """
     first = {name: _first(control) for name, control in controls.items()}
     draw(**first)
-    if frames and makes_pages():
+    if frames := frames_to_draw():
         from IPython.display import HTML, display
 
         display(HTML(frames_of(draw, first, frames)))
