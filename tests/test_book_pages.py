@@ -38,6 +38,11 @@ def test_a_term_inside_code_links_and_headings_is_left_alone():
     assert found == []
 
 
+def test_a_heading_hides_only_itself():
+    (text,), _ = linked("## A token?\n\nA token is a piece.")
+    assert text == "## A token?\n\nA {term}`token <token>` is a piece."
+
+
 def test_the_longest_term_wins():
     (text,), _ = linked("An attention mask hides padding.")
     assert text.startswith("An {term}`attention mask <attention mask>` hides")

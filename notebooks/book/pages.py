@@ -18,7 +18,7 @@ from helpers.catalogue import NOTEBOOKS
 GLOSSARY = NOTEBOOKS / "book" / "glossary.md"
 # What no term is linked in: code, links, pictures, headings, HTML, mathematics.
 APART = re.compile(
-    r"(```.*?```|`[^`]*`|!?\[[^\]]*\]\([^)]*\)|^#.*$|<[^>]+>|\$[^$]+\$|https?://\S+)",
+    r"(```.*?```|`[^`]*`|!?\[[^\]]*\]\([^)]*\)|^#[^\n]*$|<[^>]+>|\$[^$]+\$|https?://\S+)",
     re.DOTALL | re.MULTILINE,
 )
 ABOUT = (
