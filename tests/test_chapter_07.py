@@ -216,17 +216,18 @@ def test_drafts_from_the_prompt_change_no_token(tiny):
     assert drafted.tolist() == plain.tolist()
 
 
-def test_the_speeds_are_of_one_run_on_a_named_processor():
+def test_the_speeds_are_of_one_run_and_show_what_the_page_says():
     rows = read_table(int8_generation.STORE)
     assert len({(row["processor"], row["cores"]) for row in rows}) == 1
     speeds = {
         row["way"]: float(row["tokens_per_second"])
         for row in rows
-        if row["texts"] == "1"
+        if row["texts"] == "1" and float(row["gigabytes_per_second"]) > 20
     }
-    assert speeds["float32"] < speeds["bfloat16"]
-    own = speeds["own int8 and loop, compiled"]
-    assert own == max(v for way, v in speeds.items() if "llama.cpp" not in way)
+    order = ["torchao int8", "bfloat16", "own int8", "own int8 and loop"]
+    order += ["own int8 and loop, compiled", "llama.cpp, 4 bits"]
+    found = [speeds[way] for way in order]
+    assert found == sorted(found)
 
 
 # --- exercises ------------------------------------------------------------------

@@ -176,13 +176,9 @@ def fast_greedy(
         seen = torch.arange(room)[None] <= position
         x = inner.embed_tokens(made[-1][:, -1:])
         turned = cos[:, place], sin[:, place]
-        # Two tokens compile what there is; for the others PyTorch need not check again
-        # that every layer still is what it was, which takes a tenth of the time.
-        quick = compiled and position > length
-        with torch.compiler.set_stance("default", skip_guard_eval_unsafe=quick):
-            for layer, (keys, values) in zip(inner.layers, kept, strict=True):
-                x = step(layer, x, *turned, keys, values, seen, place)
-            made.append(last(model, x))
+        for layer, (keys, values) in zip(inner.layers, kept, strict=True):
+            x = step(layer, x, *turned, keys, values, seen, place)
+        made.append(last(model, x))
     return torch.cat(made, dim=1)
 
 
@@ -305,9 +301,9 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     ids = tokenizer(PROMPT, return_tensors="pt")["input_ids"]
     tokens, rows = 5 if options.busy else TOKENS, []
-    sources = [own_ways(folder, ids, tokens), library_ways(folder, ids, tokens)]
+    sources = [library_ways(folder, ids, tokens), own_ways(folder, ids, tokens)]
     if options.gguf:
-        sources.insert(0, llama_cpp_way(options.gguf, ids, tokens))
+        sources.append(llama_cpp_way(options.gguf, ids, tokens))
     sources.append(compiled_ways(folder, ids, tokens))
     for way, texts, run in itertools.chain(*sources):
         start = time.perf_counter()
