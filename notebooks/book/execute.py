@@ -8,6 +8,7 @@ the cell and the error.
 from __future__ import annotations
 
 import argparse
+import base64
 import copy
 import json
 import os
@@ -31,7 +32,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from book import pages
 from book.sync_generated import notebooks, settings
 from helpers.catalogue import NOTEBOOKS
-from helpers.figures.frames import ALT
+from helpers.figures.frames import ALT, small_png
 from helpers.session import PAGES_VARIABLE
 
 BUILD = NOTEBOOKS.parent / "build"
@@ -188,6 +189,9 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             if "application/vnd.jupyter.widget-view+json" in output.get("data", {}):
                 raise Failure(f"cell {cell.id} left a widget in its output")
             output.get("metadata", {}).clear()
+            if "image/png" in output.get("data", {}):
+                raw = base64.b64decode(output["data"]["image/png"])
+                output["data"]["image/png"] = small_png(raw, 256)
             if output.output_type == "execute_result":
                 output.execution_count = count
     return notebook

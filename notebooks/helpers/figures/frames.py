@@ -19,12 +19,13 @@ MOST = 24  # pictures per widget
 ALT = "@@ALT@@"  # `make run` puts the cell's own alt text here
 
 
-def _small_png(data: bytes) -> str:
-    """Return a PNG in 64 colours, which a plot hardly shows, as base64."""
+def small_png(data: bytes, colours: int) -> str:
+    """Return a PNG in so many colours as base64: a plot hardly shows it, and takes a
+    third of the room."""
     from PIL import Image
 
     written = io.BytesIO()
-    Image.open(io.BytesIO(data)).convert("RGB").quantize(64).save(
+    Image.open(io.BytesIO(data)).convert("RGB").quantize(colours).save(
         written, "PNG", optimize=True
     )
     return base64.b64encode(written.getvalue()).decode()
@@ -44,7 +45,7 @@ def _shown(draw: Callable, values: dict) -> str:
             said = ", ".join(f"{n} {v}" for n, v in values.items())
             alt = f"{ALT} Here: {escape(said, quote=True)}."
             parts.append(
-                f'<img src="data:image/png;base64,{_small_png(raw)}" alt="{alt}">'
+                f'<img src="data:image/png;base64,{small_png(raw, 64)}" alt="{alt}">'
             )
     if caught.stdout.strip():
         parts.append(f"<pre>{escape(caught.stdout.rstrip())}</pre>")
