@@ -104,6 +104,6 @@ def test_a_call_of_the_cheat_sheet_runs_and_answers_as_it_says(pipe, name):
     while isinstance(answer, list):
         answer = answer[0]
     if ROWS[name]["keys"]:
-        assert list(answer) == ROWS[name]["keys"]
+        assert set(ROWS[name]["keys"]) <= set(answer)
     else:
         assert answer.shape[-1] > 100

@@ -88,7 +88,7 @@ def test_the_table_is_whole_and_no_run_that_chose_a_rate_saw_test_data():
         assert {float(r["rate"]) for r in tried} == set(transfer.RATES[method])
         best = min(tried, key=lambda row: float(row["validation_loss"]))
         measured = [r for r in rows if r["method"] == method and r["accuracy"]]
-        assert {r["rate"] for r in measured} == {best["rate"]}
+        assert {float(r["rate"]) for r in measured} == {float(best["rate"])}
         there = {(int(r["examples"]), int(r["seed"])) for r in measured}
         assert len(measured) == len(there)  # tested once each
         assert there == {(n, s) for n in transfer.SIZES for s in transfer.SEEDS}

@@ -37,6 +37,7 @@ from helpers.session import PAGES_VARIABLE
 
 BUILD = NOTEBOOKS.parent / "build"
 CELL_SECONDS = 300
+FRAMES = Path(__file__).with_name("frames.toml")
 FRAMES_BYTES = 300_000  # that a widget's pictures may add to a page
 NEEDS_RAY = "needs-ray"
 NOTEBOOK_GB = 3.0  # what a notebook may take, with room: the budget is 2.5
@@ -96,7 +97,7 @@ def frames_of(path: Path) -> dict[str, str]:
     of its chapter shall offer, first to last (frames.toml)."""
     if PAGES_VARIABLE not in os.environ or path.parent != NOTEBOOKS:
         return {}
-    table = tomllib.loads((NOTEBOOKS / "book" / "frames.toml").read_text("utf-8"))
+    table = tomllib.loads(FRAMES.read_text("utf-8"))
     offered = table.get(path.name[:2], {})
     cells = nbformat.read(path, as_version=4).cells
     widgets = [c.id for c in cells if re.search(r"^explore\(", c.source, re.MULTILINE)]
