@@ -18,27 +18,6 @@ def generator(pipe):
     return pipe("text-generation", dtype="float32")
 
 
-@pytest.fixture(scope="module")
-def tiny():
-    """A Llama of random weights that has 32 positions."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=50,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=32,
-        bos_token_id=1,
-        eos_token_id=None,
-        pad_token_id=0,
-    )
-    return LlamaForCausalLM(config).eval()
-
-
 # --- bad input ------------------------------------------------------------------
 
 
