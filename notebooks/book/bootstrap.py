@@ -657,6 +657,9 @@ def main():
     # Files are named from where the user is, and the steps run elsewhere.
     rest = [os.path.abspath(w) if os.path.exists(w) else w for w in chosen.rest]
     os.chdir(ROOT)
+    # uv installs without bytecode. Where nothing may write any, each kernel and each
+    # test compiles torch and transformers anew: six seconds of a core every time.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     try:
         return do(name, venv, rest, chosen.versions)
     except OSError as error:
