@@ -102,7 +102,7 @@ def series() -> tuple[float, float]:
 
 
 def speeds(size: int = 8) -> tuple[float, float]:
-    """Return texts a second in batches: the pipeline's, and ONNX Runtime's."""
+    """Return texts per second in batches: the pipeline's, and ONNX Runtime's."""
     import onnxruntime
     import torch
     from transformers import logging, pipeline

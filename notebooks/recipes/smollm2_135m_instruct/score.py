@@ -10,7 +10,7 @@ from transformers import pipeline
 
 from helpers.models import embedded
 
-QUICK = "tokens a second of one core's time"
+QUICK = "tokens per second of one core's time"
 
 
 def measure(quick: bool, data: Path | None = None) -> dict[str, float]:
@@ -30,7 +30,7 @@ def measure(quick: bool, data: Path | None = None) -> dict[str, float]:
         torch.set_num_threads(threads)
     if not quick:
         speed = fastest(generate, 60, time.perf_counter)
-        found = {"tokens a second, one sequence, two cores": speed} | found
+        found = {"tokens per second, one sequence, two cores": speed} | found
     return found
 
 
