@@ -80,3 +80,23 @@ def test_a_notebook_from_outside_is_refused(tmp_path, record_fault):
     record_fault("make run of a notebook from outside the series", caught.value)
     with pytest.raises(execute.Failure, match="No such notebook: 99_none.ipynb"):
         execute.found("99_none.ipynb")
+
+
+def test_the_longest_pages_begin_and_solutions_are_shown_as_stored(monkeypatch):
+    begun = []
+
+    def begin(path):
+        begun.append(path)
+        raise execute.Failure("is not run")
+
+    monkeypatch.setattr(execute, "execute", begin)
+    monkeypatch.setattr(execute, "workers", lambda how_many: 1)
+    monkeypatch.setattr(execute.shutil, "rmtree", lambda *_, **__: None)
+    monkeypatch.setattr(sys, "argv", ["execute", "run"])
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    for name, value in {**execute.QUIET, execute.PAGES_VARIABLE: "[]"}.items():
+        monkeypatch.setenv(name, value)
+    assert execute.main() == 1
+    assert sorted(begun) == execute.chapters()
+    stated = [execute.stated_seconds(path) for path in begun]
+    assert stated == sorted(stated, reverse=True) and stated[-1] > 0

@@ -1,5 +1,6 @@
 """Execute the notebooks: `run` into build/ and on to pages, `update` in place.
 
+Without names, `run` executes the chapters and shows the solutions as they are stored.
 Usage, in notebooks/: python -m book.execute run|update [NOTEBOOK ...]. MODELS=hub
 goes through to the kernels. A failure ends with exit status 1 and names the notebook,
 the cell and the error.
@@ -30,7 +31,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 from book import pages
-from book.sync_generated import notebooks, settings
+from book.sync_generated import chapters, notebooks, settings
 from helpers.catalogue import NOTEBOOKS
 from helpers.figures.frames import ALT, small_png
 from helpers.session import PAGES_VARIABLE
@@ -271,8 +272,9 @@ def finish_frames(cell: nbformat.NotebookNode) -> None:
         shown["text/html"] = text.replace(ALT, escape(alt, quote=True))
 
 
-def run(paths: list[Path]) -> int:
-    """Execute notebooks into build/ and render them as pages."""
+def run(paths: list[Path], stored: list[Path] | None = None) -> int:
+    """Execute notebooks into build/ and render them as pages, along with others as
+    they are `stored`."""
     os.environ[PAGES_VARIABLE] = "[]"
     source = BUILD / "source"
     shutil.rmtree(source, ignore_errors=True)
@@ -299,6 +301,8 @@ def run(paths: list[Path]) -> int:
     start = time.monotonic()
     if not run_all(paths, keep):
         return 1
+    for path in stored or []:
+        keep(path, nbformat.read(path, as_version=4))
     for name in ("conf.py", "series.toml"):
         shutil.copy(NOTEBOOKS / "book" / name, source)
     for page in sorted((NOTEBOOKS / "book").glob("*.md")):
@@ -314,7 +318,8 @@ def run(paths: list[Path]) -> int:
     book = BUILD / "book"
     shutil.rmtree(book, ignore_errors=True)
     # A part of the series has links to pages that are not there.
-    strict = ["-q", "-W", "--keep-going"] if set(paths) >= set(notebooks()) else ["-Q"]
+    whole = {*paths, *(stored or [])} >= set(notebooks())
+    strict = ["-q", "-W", "--keep-going"] if whole else ["-Q"]
     if build_main([*strict, str(source), str(book)]):
         print("FAILED Sphinx: see the lines above", file=sys.stderr)
         return 1
@@ -346,8 +351,15 @@ def main() -> int:
     parser.add_argument("notebooks", nargs="*")
     asked = parser.parse_args()
     try:
-        paths = [found(name) for name in asked.notebooks] or notebooks()
-        return {"run": run, "update": update}[asked.what](paths)
+        paths = [found(name) for name in asked.notebooks]
+        if asked.what == "update":
+            return update(paths or notebooks())
+        if paths:
+            return run(paths)
+        # A reader waits for pages to read. The solutions' outputs are stored, and the
+        # tests compare each of them with what runs.
+        series = chapters()
+        return run(series, [path for path in notebooks() if path not in series])
     except Failure as failure:
         print(failure, file=sys.stderr)
         return 2
