@@ -120,8 +120,10 @@ def check_positive(answer, classifier) -> None:
     mixed = answer(praise + scorn)
     if not 0 <= mixed <= 1:
         raise Wrong(f"A score lies between 0 and 1; a long text gave {mixed}.")
-    if mixed > 0.9:
-        raise Wrong("Half of that long text was scorn, and it was not read.")
+    if mixed > 0.8:
+        raise Wrong("Half of that long text was scorn, and it did not count.")
+    if mixed < 0.2:
+        raise Wrong("Half of that long text was praise, and it did not count.")
     if not answer(praise) > mixed > answer(scorn):
         raise Wrong("Praise should score above a mixture, and that above scorn.")
     if answer(praise + scorn + praise) > 0.9:

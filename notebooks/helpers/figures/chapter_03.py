@@ -15,7 +15,7 @@ def plot_names(images: Sequence, answers: Sequence[list[dict]]) -> None:
 
     rows = len(images)
     _, grid = plt.subplots(
-        rows, 2, figsize=(6.5, 1.15 * rows + 0.3), width_ratios=[1, 3], squeeze=False
+        rows, 2, figsize=(6.5, 1.5 * rows + 0.3), width_ratios=[2, 3], squeeze=False
     )
     for image, answer, (left, right) in zip(images, answers, grid, strict=True):
         left.imshow(image)
