@@ -1,6 +1,6 @@
 // What scrolls sideways on a narrow screen (wrap.css) says so, and the keyboard reaches it.
 document.addEventListener("DOMContentLoaded", () => {
-  const boxes = "article p:has(> img), .cell_output:has(> img)";
+  const boxes = "article p:has(> img), .cell_output:has(img)";
   const mark = () => {
     for (const box of document.querySelectorAll(boxes)) {
       const wide = box.scrollWidth > box.clientWidth;
