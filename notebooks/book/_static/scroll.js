@@ -1,12 +1,14 @@
-// What scrolls sideways on a narrow screen (wrap.css) is reached by keyboard, too.
+// What scrolls sideways on a narrow screen (wrap.css) says so, and the keyboard reaches it.
 document.addEventListener("DOMContentLoaded", () => {
-  const boxes = "article p:has(> img), .cell_output:has(> img)";
-  const reach = () => {
+  const boxes = "article p:has(> img), .cell_output:has(img)";
+  const mark = () => {
     for (const box of document.querySelectorAll(boxes)) {
-      if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+      const wide = box.scrollWidth > box.clientWidth;
+      box.toggleAttribute("data-wide", wide);
+      if (wide) box.tabIndex = 0;
       else box.removeAttribute("tabindex");
     }
   };
-  window.addEventListener("load", reach); // pictures have their size by then
-  window.addEventListener("resize", reach);
+  window.addEventListener("load", mark); // pictures have their size by then
+  window.addEventListener("resize", mark);
 });
