@@ -3,6 +3,7 @@ right from wrong: both scores by hand on texts the page has not seen, labels giv
 twice, a balanced labelled set. Bad input in general: tests/test_zero_shot.py."""
 
 import csv
+import functools
 from collections import Counter
 
 import pytest
@@ -166,6 +167,61 @@ def test_the_usual_slips_are_noticed(capsys, classifier):
     assert "alone," in said(capsys)
     check("05.4", lambda t, x: classifier(t, x)["labels"][0], classifier)
     assert "40 pairs went through" in said(capsys)
+
+
+def test_an_answer_that_the_classifier_gave_otherwise_is_noticed(capsys, classifier):
+    """Scores that are the classifier's own, by another template or each judged alone;
+    and short lists that no entailment has seen, or that hold any five labels."""
+    other = {"hypothesis_template": "This text is not about {}."}
+    for way, words in (
+        (other, "the answer is what it returns"),
+        ({"multi_label": True}, "Let the labels compete"),
+    ):
+        answer = classifier(chapter_05.OVEN, ["repair", *FOUR[:3]], **way)
+        check("05.1", answer, classifier)
+        assert words in said(capsys)
+    same = classifier(chapter_05.OVEN, ["cinema", *FOUR[1:]])
+    check("05.1", same, classifier)
+    assert "not above 0.8" in said(capsys)
+    check("05.4", lambda t, x: classifier(t, x[:5])["labels"][0], classifier)
+    assert "is about" in said(capsys)
+
+
+def test_answers_written_in_another_way_are_right(capsys, classifier, embed):
+    """Labels as one string; a pipeline's two steps apart; labels judged one by one;
+    a short list of three by the labels' own words."""
+
+    def by_steps(text, labels):
+        steps = classifier.preprocess(text, labels)
+        table = [classifier.forward(step)["logits"][0].tolist() for step in steps]
+        if len(labels) == 1:
+            return {"labels": labels, "scores": [softmax(table[0][::2])[1]]}
+        scores = softmax([row[2] for row in table])
+        order = sorted(range(len(labels)), key=lambda i: -scores[i])
+        return {"labels": [labels[i] for i in order], "scores": sorted(scores)[::-1]}
+
+    def one_by_one(text, labels, threshold):
+        scores = {label: classifier(text, label)["scores"][0] for label in labels}
+        best = max(scores, key=scores.get)
+        return best if scores[best] >= threshold else None
+
+    def three(text, labels):
+        near = sorted(
+            labels, key=lambda label: -float(embed([label])[0] @ vector(text))
+        )
+        scores = [classifier(text, label)["scores"][0] for label in near[:3]]
+        return near[scores.index(max(scores))]
+
+    @functools.cache
+    def vector(text):
+        return embed([text])[0]
+
+    capsys.readouterr()
+    check("05.1", classifier(chapter_05.OVEN, ", ".join(FOUR)), classifier)
+    check("05.2", by_steps, classifier)
+    check("05.3", one_by_one, classifier)
+    check("05.4", three, classifier)
+    assert said(capsys).splitlines() == [f"05.{n}: right." for n in range(1, 5)]
 
 
 def test_the_solutions_beside_the_checkers_are_right(capsys, classifier, embed):

@@ -4,6 +4,8 @@ Bad input first: what the library refuses, and what it takes in silence. Then wr
 and right answers to the exercises.
 """
 
+import math
+
 import pytest
 import torch
 
@@ -99,9 +101,24 @@ def no_zero(logits, t):
     return chapter_06.probabilities(logits, t)
 
 
+def overflows(logits, t):
+    """Looks right: exp of a large logit is too large for a float."""
+    if t == 0:
+        return chapter_06.probabilities(logits, t)
+    powers = [math.exp(logit / t) for logit in logits]
+    return [power / sum(powers) for power in powers]
+
+
+def first_is_best(logits, t):
+    """Looks right: takes the first logit for the largest one."""
+    if t == 0:
+        return [1.0] + [0.0] * (len(logits) - 1)
+    return chapter_06.probabilities(logits, t)
+
+
 def tensors(logits, t):
     """Another right way: torch does it, and a mask where t is 0."""
-    values = torch.tensor(logits)
+    values = torch.tensor(logits, dtype=torch.float64)
     if t == 0:
         return (values == values.max()).float().tolist()
     return (values / t).softmax(-1).tolist()
@@ -160,7 +177,7 @@ def ways(generator):
             )
         )
 
-    def by_loss(prompt, answers):
+    def by_loss(prompt, answers, mean_alone=False):
         def loss(answer):
             ids = tokenizer(prompt + answer, return_tensors="pt")["input_ids"]
             start = len(tokenizer(prompt)["input_ids"])
@@ -168,7 +185,7 @@ def ways(generator):
             labels[:, :start] = -100
             with torch.no_grad():
                 mean = model(ids, labels=labels).loss
-            return float(mean) * (ids.shape[1] - start)
+            return float(mean) * (1 if mean_alone else ids.shape[1] - start)
 
         return min(answers, key=loss)
 
@@ -183,7 +200,11 @@ def ways(generator):
             list(pair) for pair in pairs(logits_of(p, -1).softmax(-1).topk(n))
         ],
         "backwards": lambda p, n: pairs(logits_of(p, -1).softmax(-1).topk(n))[::-1],
+        "invented": lambda p, n: [
+            ("x", chance) for _, chance in pairs(logits_of(p, -1).softmax(-1).topk(n))
+        ],
         "by loss": by_loss,
+        "by mean": lambda p, answers: by_loss(p, answers, mean_alone=True),
         "by first token": by_first_token,
     }
 
@@ -193,7 +214,10 @@ WRONG = [
     ("06.1", "among themselves", "a softmax over the whole vocabulary?"),
     ("06.1", "backwards", "The likeliest comes first"),
     ("06.1", first_place, "its probability is"),
-    ("06.2", divided, "expected [0.705"),
+    ("06.1", "invented", "expected ' Paris'"),
+    ("06.2", divided, "expected [0.030"),
+    ("06.2", overflows, "exp overflows for"),
+    ("06.2", first_is_best, "At 0 the likeliest gets 1"),
     ("06.2", no_zero, "A temperature of 0 divides by zero"),
     ("06.2", lambda logits, t: chapter_06.probabilities(logits, t or 1), "At 0"),
     ("06.2", 3, "It stopped with TypeError"),
@@ -203,6 +227,7 @@ WRONG = [
     ("06.3", Forgets, "should return scores"),
     ("06.4", lambda prompt, answers: answers[0], "expected ' Paris'"),
     ("06.4", "by first token", "expected"),
+    ("06.4", "by mean", "expected"),
     ("06.4", lambda prompt, answers: answers.index("x"), "stopped with ValueError"),
 ]
 

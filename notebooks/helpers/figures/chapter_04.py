@@ -102,7 +102,7 @@ def plot_costs(costs) -> None:
     bars = left.barh(tasks["task"], tasks["answer"])
     left.bar_label(bars, fmt="%.2f", padding=3, fontsize=9)
     left.set(xlabel="seconds of one core per answer")
-    left.set_xlim(0, 1.2 * tasks["answer"].max())
+    left.set_xlim(0, 1.15 * tasks["answer"].max())
     bars = right.barh(tasks["task"], tasks["gb"], color="C1")
     right.bar_label(bars, fmt="%.2f", padding=3, fontsize=9)
     right.axvline(costs[bare]["gb"].item(), color="black", linestyle="--")

@@ -25,8 +25,12 @@ def plot_thresholds(answers) -> None:
         declined = 1 - given[~fits].mean(axis=0)
         axes.plot(limits, declined, "--", label="nothing fits: declined")
         axes.axvline(0.5, color="grey", linestyle=":")
-        for share in (found[50], declined[50]):
-            axes.annotate(f"{share:.2f}", (0.52, share + 0.02), fontsize=9)
+        # Each number stands where its own curve is not: one falls, the other rises.
+        for share, x, side in (
+            (found[50], 0.52, "left"),
+            (declined[50], 0.48, "right"),
+        ):
+            axes.text(x, share + 0.02, f"{share:.2f}", ha=side, fontsize=9)
         axes.set(title=f"{name} scores" if name == "competing" else "scores alone")
         axes.set(xlabel="threshold", ylim=(0, 1.02))
     both[0].set_ylabel("share of the texts")
@@ -78,7 +82,7 @@ def plot_photographs(images: Sequence, answers: Sequence[list[dict]]) -> None:
     """
     import matplotlib.pyplot as plt
 
-    _, places = plt.subplots(1, len(images), figsize=(7.5, 1.9), dpi=72)
+    _, places = plt.subplots(1, len(images), figsize=(7.5, 1.7))
     for image, answer, axes in zip(images, answers, places, strict=True):
         axes.imshow(image)
         axes.axis("off")

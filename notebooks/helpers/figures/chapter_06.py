@@ -8,7 +8,8 @@ import torch
 def plot_next_tokens(
     tokenizer, logits: dict[str, torch.Tensor], title: str = ""
 ) -> None:
-    """Draw the probabilities of the ten likeliest next tokens, a panel per entry.
+    """Draw the probabilities of the ten likeliest next tokens, a panel per entry, at
+    most three in a row.
 
     `logits` maps a panel's title to the logits (1, vocabulary) of one place; the tokens
     are the first entry's ten likeliest in each panel, so that panels can be compared.
@@ -17,15 +18,20 @@ def plot_next_tokens(
 
     places = next(iter(logits.values()))[0].topk(10).indices
     words = [repr(tokenizer.decode(place)) for place in places]
-    size = (max(4.5, 1.2 + 1.8 * len(logits)), 2.9 + 0.3 * bool(title))
+    rows, columns = -(-len(logits) // 3), min(3, len(logits))
+    size = (max(4.5, 1.2 + 1.8 * columns), 2.6 * rows + 0.3 + 0.3 * bool(title))
     figure, grid = plt.subplots(
-        1, len(logits), figsize=size, sharex=True, sharey=True, squeeze=False
+        rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False
     )
-    for axes, (name, values) in zip(grid[0], logits.items(), strict=True):
+    for axes in grid.flat[len(logits) :]:
+        axes.set_visible(False)
+    for axes, (name, values) in zip(grid.flat, logits.items(), strict=False):
         axes.barh(range(len(words)), values[0].softmax(-1)[places].cpu())
         axes.set_yticks(range(len(words)), words)
         axes.set_ylim(len(words) - 0.5, -0.5)  # the likeliest on top
         axes.set_title(name, fontsize=10)
+    for axes in grid.flat[max(0, len(logits) - columns) : len(logits)]:
+        axes.tick_params(labelbottom=True)  # nothing stands below it
     figure.supxlabel("probability", fontsize=10)
     figure.suptitle(title, fontsize=10, wrap=True)
     plt.show()
