@@ -7,11 +7,14 @@ import json
 import re
 from itertools import pairwise
 
+import pandas as pd
 import pytest
 import torch
+from pages import page, run
 from places import NOTEBOOKS
 
-from experiments.museum import answers
+from experiments.museum import answers, measure
+from experiments.tables import read_table
 from helpers import check
 from helpers.exercises import chapter_09
 
@@ -116,6 +119,72 @@ def test_every_verdict_is_about_a_question():
     assert {row["verdict"] for row in verdicts} <= {"right", "beside", "wrong"}
     pairs = {(row["question"], row["answer"]) for row in verdicts}
     assert len(pairs) == len(verdicts)
+
+
+# Questions of a museum that is made up, with the sentences that are found for them
+# (cosine, text) and what the writer makes of each.
+FOUND = {
+    "Who hid the ring?": [(0.7, "Ring. A cook hid it."), (0.6, "Ring. It is gold.")],
+    "Who lost the ring?": [(0.7, "Ring. It is gold."), (0.6, "Ring. A cook lost it.")],
+    "Who ate the ring?": [(0.6, "Ring. It is gold."), (0.5, "Ring. It is old.")],
+    "Who saw the ring?": [(0.4, "Ring. It is gold.")],
+    "Who stole the moon?": [(0.2, "Ring. A cook stole it.")],
+    "What is a nothing?": [],
+}
+
+
+class MadeUp(measure.Answerer):
+    """The museum's steps without a model: a sentence is written from the words of the
+    evidence, and believed where it names the cook."""
+
+    def __init__(self):
+        self.asked = []
+
+    def evidence(self, question, things=3):
+        return [
+            {"id": f"n{place}", "text": text, "record": text, "cosine": cosine}
+            for place, (cosine, text) in enumerate(FOUND[question])
+        ]
+
+    def believed(self, text, sentence, template="{}"):
+        self.asked.append((text, sentence, template))
+        return float("cook" in text)
+
+
+def write_made_up(questions, texts, writer):
+    return [f"A {text[8:]}" for text in texts]
+
+
+def test_the_page_answers_as_the_module_that_wrote_its_table(monkeypatch):
+    monkeypatch.setattr(measure, "write", write_made_up)
+    ours, cells = MadeUp(), page("09_one_coherent_answer")
+    ours.writer = None
+    space = {"pd": pd, "stems": answers.stems, "writer": None, "write": write_made_up}
+    space |= {"evidence": ours.evidence, "believed": ours.believed}
+    space |= {"ANSWERS": measure.ANSWERS}
+    run(cells, ["problems", "answer"], space)
+    assert (space["NEAR"], space["QUOTE"]) == (measure.NEAR, measure.QUOTE)
+    theirs = space["answer"](list(FOUND)).reset_index(names="question")
+    believed, ours.asked = ours.asked, []
+    found = ours.answer(list(FOUND))
+    assert theirs.to_dict("records") == found
+    assert believed == ours.asked
+    hows = [row["how"] for row in found]
+    assert hows == ["written", "written", "quoted", "refused", "refused", "refused"]
+    assert f'ANSWERS = "{measure.ANSWERS}"' in cells["judge"]
+
+
+def test_the_table_has_every_question_and_what_the_page_says():
+    rows = read_table(measure.STORE)
+    asked = answers.questions("measure")
+    for name in ("question", "kind", "accept"):
+        assert [row[name] for row in rows] == [row[name] for row in asked]
+    for row in rows:
+        assert bool(row["answer"]) == bool(row["record"]) == (row["how"] != "refused")
+    with (MUSEUM / "verdicts.csv").open(encoding="utf-8", newline="") as file:
+        read = {(r["question"], r["answer"]) for r in csv.DictReader(file)}
+    known = [r for r in rows if r["kind"] == "answer" and r["how"] != "refused"]
+    assert {(row["question"], row["answer"]) for row in known} <= read
 
 
 def test_the_solutions_beside_the_checkers_are_right(capsys, writer, judge):

@@ -1,8 +1,8 @@
 """Answer from the museum's records: the parts that notebook 09 uses and does not teach.
 
 09_one_coherent_answer.ipynb retrieves, writes, checks and cites in the open; here are
-the splitting of a text, the batched writer, the words of a text, and what a person
-said of each sentence. `search.py` finds the records.
+the splitting of a text, the batched writer, the words of a text and the questions.
+`search.py` finds the records, `measure.py` asks all questions.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import json
 import re
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
-from transformers import LogitsProcessor, LogitsProcessorList, Pipeline
+from transformers import Cache, LogitsProcessor, LogitsProcessorList, Pipeline
 
 from .collection import MUSEUM
 from .search import embed
@@ -141,6 +142,20 @@ def chat_of(question: str, text: str) -> list[dict[str, str]]:
     return chat
 
 
+_READ: WeakKeyDictionary = WeakKeyDictionary()  # what a model has read of prompts
+
+
+def _begun(begin: str, writer: Pipeline) -> tuple[torch.Tensor, Cache]:
+    """Return the ids of what all prompts begin with and the model's cache of them,
+    which must be copied before it is used."""
+    model = writer.model
+    if model not in _READ or _READ[model][0] != begin:
+        ids = writer.tokenizer(begin, add_special_tokens=False, return_tensors="pt")
+        ids = ids["input_ids"].to(model.device)
+        _READ[model] = begin, ids, model(ids, use_cache=True).past_key_values
+    return _READ[model][1:]
+
+
 @torch.no_grad()
 def write(
     questions: Sequence[str],
@@ -153,16 +168,14 @@ def write(
 
     `writer` is a text-generation pipeline with a chat model; words of neither text
     nor question cost `penalty` logits, 0 lets it write freely. What all prompts
-    begin with, the task and the examples, is read once and its cache used for each
-    batch: three times as fast as reading it with every question.
+    begin with, the task and the examples, is read once for each model, and its cache
+    used for each batch: three times as fast as reading it with every question.
     """
     tokenizer, model = writer.tokenizer, writer.model
     pad = tokenizer.pad_token_id
     pad = tokenizer.eos_token_id if pad is None else pad
     begin = tokenizer.apply_chat_template(chat_of("", "")[:-1], tokenize=False)
-    begin_ids = tokenizer(begin, add_special_tokens=False, return_tensors="pt")
-    begin_ids = begin_ids["input_ids"].to(model.device)
-    cache = model(begin_ids, use_cache=True).past_key_values
+    begin_ids, cache = _begun(begin, writer)
     ends = [
         tokenizer.apply_chat_template(
             chat_of(*pair), add_generation_prompt=True, tokenize=False

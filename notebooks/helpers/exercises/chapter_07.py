@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import torch
@@ -13,50 +14,62 @@ OUT = float("-inf")
 
 
 @torch.no_grad()
-def _log_chances(prompt: str, text: str, model, tokenizer) -> torch.Tensor:
-    """Return the log probability of each token of `text` after `prompt`."""
-    start = tokenizer(prompt, return_tensors="pt")["input_ids"].to(model.device)
-    rest = tokenizer(text, return_tensors="pt")["input_ids"].to(model.device)
-    row = torch.cat([start, rest], dim=1)
-    known = model(row).logits[0, :-1].log_softmax(-1)
-    return known.gather(1, row[0, 1:, None])[-rest.shape[1] :, 0]
+def surprises(text: str, model, tokenizer) -> list[tuple[str, float]]:
+    """Return each token of a text but the first, as a text, and its surprise: the
+    negative logarithm of its probability after the tokens before it."""
+    ids = tokenizer(text, return_tensors="pt")["input_ids"].to(model.device)
+    known = model(ids).logits[0, :-1].log_softmax(-1)
+    losses = -known.gather(1, ids[0, 1:, None])[:, 0]
+    return [(tokenizer.decode(i), x) for i, x in zip(ids[0, 1:], losses.tolist())]
 
 
-def likeliest(prompt: str, answers: list[str], model, tokenizer) -> str:
-    """The solution of 07.1: the sum of log probabilities of an answer's tokens."""
-    return max(
-        answers, key=lambda a: float(_log_chances(prompt, a, model, tokenizer).sum())
-    )
+def most_surprising(text: str, model, tokenizer) -> tuple[str, float]:
+    """The solution of 07.1: the token with the largest surprise."""
+    return max(surprises(text, model, tokenizer), key=lambda pair: pair[1])
+
+
+ODD = [
+    "Every morning I brush my teeth with a lighthouse and warm water.",
+    "The capital of France is Paris, and the capital of Italy is purple.",
+    "One, two, three, four, five, six, spoon, eight, nine, ten.",
+    "She opened the umbrella because it had begun to cheese.",
+]
 
 
 @exercise(
     "07.1",
-    "Tokenize prompt and answer apart, and put the ids together with torch.cat.",
+    "The cell with the proverb has all that you need: a surprise is one number of the "
+    "mean that it computes.",
     "The logits at one place are about the next token: logits[0, :-1] beside "
-    "row[0, 1:].",
-    "log_softmax, gather, and the sum over the answer's tokens alone; then max.",
+    "labels[0, 1:]. So the first token has no surprise.",
+    "argmax of the surprises is a place among the tokens from the second on: "
+    "tokenizer.decode(labels[0, 1:][place]).",
 )
-def check_likeliest(answer, model, tokenizer) -> None:
-    for prompt, answers in (
-        ("The capital of France is", [" Berlin", " Paris", " Rome"]),
-        ("Once upon a", [" purple elephant", " time"]),
-        ("I drink a cup of", [" tea", " coffee every morning", " sand"]),
-        ("My favourite animal is", [" the cat", " the cat.", " xqzj"]),
-    ):
-        found = answer(prompt, list(answers))
-        expected = likeliest(prompt, answers, model, tokenizer)
-        if found == expected:
-            continue
-        mean = max(
-            answers,
-            key=lambda a: float(_log_chances(prompt, a, model, tokenizer).mean()),
-        )
-        if found == mean:
+def check_most_surprising(answer, model, tokenizer) -> None:
+    for text in ODD:
+        pairs = surprises(text, model, tokenizer)
+        token, most = max(pairs, key=lambda pair: pair[1])
+        found, value = answer(text)
+        found, value = str(found), float(value)
+        named = [x for piece, x in pairs if piece.strip() == found.strip()]
+        if not named:
             raise Wrong(
-                f"After {prompt!r}: {found!r} has the best mean. A probability of the "
-                "whole answer is a product: sum the logarithms."
+                f"{text!r}: {found!r} is no token of it from the second on. Is the "
+                "place counted from the second token, too?"
             )
-        raise Wrong(f"After {prompt!r} expected {expected!r}, got {found!r}.")
+        if not math.isclose(max(named), most, rel_tol=1e-3):
+            least = min(pairs, key=lambda pair: pair[1])[0].strip() == found.strip()
+            raise Wrong(
+                f"{text!r}: {token!r} has the largest surprise, {most:.2f}; {found!r} "
+                + ("was expected most." if least else f"has {max(named):.2f}.")
+            )
+        if math.isclose(-value, most, rel_tol=0.01):
+            raise Wrong("A surprise is the negative of the logarithm, and above 0.")
+        if not math.isclose(value, most, rel_tol=0.01, abs_tol=0.02):
+            raise Wrong(
+                f"{text!r}: {token!r} is right; its surprise is {most:.2f}, not "
+                f"{value:.2f}. It is the natural logarithm of one probability."
+            )
 
 
 def judge(answer: str, wanted: str) -> str:

@@ -1,0 +1,129 @@
+"""Answer the questions that were set aside for measuring, as notebook 09 answers them.
+
+    python -m experiments.museum.measure         # in notebooks/; a minute on two cores
+    python -m experiments.museum.measure tune    # the other 26; prints, writes nothing
+
+writes measure.csv beside it: each of the 35 questions with its kind, how it was
+answered, the answer and its record. Notebook 09 defines `evidence`, `problems` and
+`answer` in the open and asks seven of the questions again; here they stand once more,
+and a test says that both do the same.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from transformers import Pipeline, pipeline
+
+from experiments.tables import write_table
+from helpers import model_for
+
+from .answers import by_cosine, questions, sentences_of, stems, write
+from .collection import MUSEUM
+from .search import Museum
+
+STORE = Path(__file__).with_suffix(".csv")
+NEAR, QUOTE = 0.32, 0.5  # chosen on the questions that serve for tuning
+ANSWERS = "This example answers the question: {}"
+
+
+class Answerer:
+    """The four steps of notebook 09: retrieve, write, check, cite.
+
+    `writer` is a text-generation pipeline with a chat model, `judge` a
+    zero-shot-classification pipeline, that is, an entailment model.
+    """
+
+    def __init__(self, museum: Museum, writer: Pipeline, judge: Pipeline) -> None:
+        self.museum, self.writer, self.judge = museum, writer, judge
+
+    def evidence(self, question: str, things: int = 3) -> list[dict[str, Any]]:
+        """Return sentences of the best things' records, nearest first."""
+        rows = []
+        for result in self.museum.ask(question, limit=things):
+            rows += sentences_of(self.museum.records_of(result["thing"]))
+        return by_cosine(question, rows, self.museum.reader)
+
+    def believed(self, text: str, sentence: str, template: str = "{}") -> float:
+        """Return how surely a sentence follows from a text, 0 to 1."""
+        options = {"hypothesis_template": template, "multi_label": True}
+        return self.judge(text, [sentence], **options)["scores"][0]
+
+    def problems(self, question: str, row: dict[str, Any], sentence: str) -> list[str]:
+        """Return what speaks against a sentence; nothing if it passes."""
+        words, asked = stems(sentence), stems(question)
+        found = [f"new: {stem}" for stem in sorted(words - stems(row["record"]))]
+        if not (words & asked and words - asked and sentence.endswith(".")):
+            found.append("says nothing")
+        if self.believed(row["text"], sentence) < 0.5:
+            found.append("not entailed")
+        if self.believed(sentence, question, ANSWERS) < 0.5:
+            found.append("no answer")
+        return found
+
+    def answer(self, asked: Sequence[str], tries: int = 2) -> list[dict[str, str]]:
+        """Return for each question {"question", "how", "answer", "record"}."""
+        table = {}
+        found = {question: self.evidence(question) for question in asked}
+        best = {q: rows[0]["cosine"] if rows else 0 for q, rows in found.items()}
+        for q, rows in found.items():
+            quoted = best[q] >= QUOTE
+            first = ("quoted", rows[0]["text"], rows[0]["id"]) if quoted else None
+            table[q] = first or ("refused", "", "")
+        for turn in range(tries):
+            left = [q for q in found if best[q] >= NEAR and turn < len(found[q])]
+            left = [q for q in left if table[q][0] != "written"]
+            rows = [found[q][turn] for q in left]
+            written = write(left, [row["text"] for row in rows], self.writer)
+            for q, row, sentence in zip(left, rows, written, strict=True):
+                if not self.problems(q, row, sentence):
+                    table[q] = ("written", sentence, row["id"])
+        names = ("how", "answer", "record")
+        return [
+            {"question": q, **dict(zip(names, table[q], strict=True))} for q in asked
+        ]
+
+
+def loaded(folder: str) -> Answerer:
+    """Return an Answerer over the embedded models and a museum in a folder."""
+    tasks = {
+        "feature-extraction": (),
+        "zero-shot-image-classification": ("drawings",),
+        "image-classification": ("drawings",),
+        "automatic-speech-recognition": (),
+    }
+    readers = [pipeline(task, **model_for(task, *how)) for task, how in tasks.items()]
+    museum = Museum(folder, *readers)
+    museum.fill(pd.read_csv(MUSEUM / "records.csv", keep_default_na=False))
+    task = "text-generation"
+    writer = pipeline(task, **model_for(task), dtype=torch.float32)
+    task = "zero-shot-classification"
+    return Answerer(museum, writer, pipeline(task, **model_for(task)))
+
+
+def main(use: str = "measure") -> None:
+    """Answer the questions of one use; write the table of those for measuring."""
+    asked = questions(use)
+    with tempfile.TemporaryDirectory() as folder:
+        found = loaded(folder).answer([row["question"] for row in asked])
+    rows = [
+        {"question": row["question"], "kind": row["kind"], "accept": row["accept"]}
+        | {name: answer[name] for name in ("how", "answer", "record")}
+        for row, answer in zip(asked, found, strict=True)
+    ]
+    for row in rows:
+        print(*row.values(), sep=" | ")
+    print(Counter((row["kind"], row["how"]) for row in rows))
+    if use == "measure":
+        write_table(STORE, rows)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
