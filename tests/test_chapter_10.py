@@ -242,3 +242,22 @@ def test_a_wrong_answer_gets_a_pointer(capsys, given, number, answer, words):
 def test_a_right_answer_is_accepted(capsys, given, number, answer):
     check(number, answer, *given.get(number, ()))
     assert capsys.readouterr().out.strip() == f"{number}: right."
+
+
+def test_switched_off_heads_add_nothing(llama):
+    from experiments.heads import loss_without, without
+
+    model, count = llama[0], llama[0].config.num_attention_heads
+    ids = torch.arange(5).repeat(2)[None]
+    none, first = torch.arange(0), torch.arange(count)
+    assert torch.equal(without(model, none)(ids).logits, model(ids).logits)
+    found = []
+    changed = without(model, first)  # all of the first block
+    block = changed.model.layers[0].self_attn
+    block.register_forward_hook(lambda module, given, output: found.append(output[0]))
+    changed(ids)
+    assert not found[0].any()
+    logits = model(ids).logits[0, 5:-1]
+    by_hand = nn.functional.cross_entropy(logits, ids[0, 6:])
+    assert abs(loss_without(model, none, ids) - by_hand) < 1e-4
+    assert loss_without(model, first, ids) != loss_without(model, none, ids)

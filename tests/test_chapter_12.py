@@ -94,6 +94,31 @@ def test_the_table_is_whole_and_no_run_that_chose_a_rate_saw_test_data():
         assert there == {(n, s) for n in transfer.SIZES for s in transfer.SEEDS}
 
 
+def test_a_further_rate_changes_little():
+    """Where the best rate is at an end of its row, one beyond was tried."""
+    stored, beyond = table(transfer.STORE), table(transfer.STORE_BEYOND)
+
+    def loss(rows, method):
+        tried = [r for r in rows if r["method"] == method and not r["accuracy"]]
+        best = min(tried, key=lambda row: float(row["validation_loss"]))
+        return float(best["validation_loss"]), float(best["rate"])
+
+    at_an_end = set()
+    for method, rates in transfer.RATES.items():
+        if loss(stored, method)[1] in (min(rates), max(rates)):
+            at_an_end.add(method)
+    assert at_an_end == set(transfer.BEYOND)
+    for method, rate in transfer.BEYOND.items():
+        (before, _), (after, tried) = loss(stored, method), loss(beyond, method)
+        assert tried == rate
+        assert (after < before) == (method == transfer.BEYOND_POINT[0])
+        assert abs(after - before) < 0.05
+    [point] = [r for r in beyond if r["accuracy"]]
+    key = ("method", "examples", "seed")
+    [same] = [r for r in stored if r["accuracy"] and all(r[k] == point[k] for k in key)]
+    assert abs(float(point["accuracy"]) - float(same["accuracy"])) < 0.01
+
+
 @pytest.mark.model
 def test_points_that_take_seconds_come_out_as_stored():
     chosen = model_for("feature-extraction")

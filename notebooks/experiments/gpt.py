@@ -47,7 +47,7 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Wider, bent, and back, for each token alone."""
+    """Widen, apply GELU, narrow again: each token alone."""
 
     def __init__(self, width):
         super().__init__()
