@@ -105,7 +105,8 @@ def rows_written(folder: Path) -> int:
 class Notes(threading.Thread):
     """Notes every ten seconds how far a job is and what memory it takes, in a table
     of the job's folder. A job that goes on goes on with its notes: the seconds count
-    the time at work."""
+    the time at work, the core seconds what its processes took of the processor, which
+    is the same on a machine that has other work too."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(daemon=True)
@@ -114,16 +115,21 @@ class Notes(threading.Thread):
         before = read_table(self.table)
         worked = float(before[-1]["seconds"]) if before else 0.0
         self.start_time = time.perf_counter() - worked
+        self.core_seconds = float(before[-1]["core_seconds"]) if before else 0.0
+        self.taken: dict[int, float] = {}  # of each process, which may be gone
 
     def note(self) -> None:
         me, total = psutil.Process(), 0
         for process in [me, *me.children(recursive=True)]:
             try:
                 total += process.memory_info().rss
+                times = process.cpu_times()
+                self.taken[process.pid] = times.user + times.system
             except psutil.Error:
                 continue
         row = {
             "seconds": round(time.perf_counter() - self.start_time, 1),
+            "core_seconds": round(self.core_seconds + sum(self.taken.values()), 1),
             "texts": rows_written(self.folder),
             "gigabytes": round(total / 1e9, 2),
         }
