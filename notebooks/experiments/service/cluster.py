@@ -33,7 +33,7 @@ def start_ray(workers: int, address: str = "local") -> None:
     if ray.is_initialized():
         return
     own = {
-        "num_cpus": workers + 2,
+        "num_cpus": workers + 1,
         "include_dashboard": False,
         "object_store_memory": STORE,
     }

@@ -62,7 +62,6 @@ def plot_job(
     ]
     ways.bar(names, [float(row["texts_per_second"]) for row in compared], color="C4")
     ways.set(ylabel="texts per second, at work")
-    plt.tight_layout()
     plt.show()
 
 
