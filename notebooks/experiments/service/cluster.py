@@ -37,13 +37,21 @@ def start_ray(workers: int, address: str = "local") -> None:
         "include_dashboard": False,
         "object_store_memory": STORE,
     }
-    with quiet():
-        ray.init(
-            address=address,
-            logging_level="ERROR",
-            log_to_driver=False,
-            **(own if address == "local" else {}),
-        )
+    for more in (2, 1, 0):
+        try:
+            with quiet():
+                ray.init(
+                    address=address,
+                    logging_level="ERROR",
+                    log_to_driver=False,
+                    **(own if address == "local" else {}),
+                )
+            break
+        except Exception as error:  # Ray has no type of its own for it
+            ray.shutdown()
+            # Ray gives its processes 30 seconds, too few where all cores are busy.
+            if "timed out during startup" not in str(error) or not more:
+                raise
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
 
