@@ -1,11 +1,25 @@
-"""What a chat server takes for several clients at once. Used in notebook 13."""
+"""What a chat server takes for several clients at once: writes load.csv.
+
+In notebooks/, with the machine to yourself: `python -m experiments.service.load`, a
+minute. `transformers serve` answers 1, 2, 4 and 8 clients at once, one by one as it
+comes, then with continuous batching. Used in notebook 13.
+"""
 
 from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from openai import OpenAI
+
+from experiments.tables import read_table, write_table
+
+TABLE = Path(__file__).with_name("load.csv")
+# Two more options limit the memory that continuous batching reserves.
+BATCHING = ["--continuous-batching", "--cb-num-blocks", "64"]
+BATCHING += ["--cb-max-batch-tokens", "256"]
+SERVERS = {"one by one": [], "continuous batching": BATCHING}
 
 
 def timed_answer(client: OpenAI, model: str, tokens: int) -> tuple[float, float, int]:
@@ -43,3 +57,40 @@ def ask_together(
         "first": max(first for first, _, _ in answers),
         "per_second": sum(pieces for _, _, pieces in answers) / seconds,
     }
+
+
+def main() -> None:
+    from helpers import model_for, setup
+
+    from .processes import serve, stop_all
+
+    setup()
+    name, rows = model_for("text-generation")["model"], []
+    for server, options in SERVERS.items():
+        address = serve("transformers", "serve", name, "--dtype", "float32", *options)
+        client = OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0)
+        ask_together(client, name, 1, tokens=2)  # the first request prepares much
+        for clients in (1, 2, 4, 8):
+            found = ask_together(client, name, clients)
+            rounded = {key: round(value, 2) for key, value in found.items()}
+            rows.append({"server": server} | rounded)
+            print(rows[-1], flush=True)
+        stop_all()
+    write_table(TABLE, rows)
+
+
+def table() -> list[dict[str, str | float]]:
+    """Return what was measured, the numbers as numbers."""
+    return [
+        {
+            "server": row["server"],
+            "clients": int(row["clients"]),
+            "first": float(row["first"]),
+            "per_second": float(row["per_second"]),
+        }
+        for row in read_table(TABLE)
+    ]
+
+
+if __name__ == "__main__":
+    main()

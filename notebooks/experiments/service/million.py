@@ -1,17 +1,21 @@
-"""A large batch job on Ray Data: writes million.csv, and workers.csv with --compare.
+"""A large batch job on Ray Data: writes million.csv, or with --compare workers.csv.
 
 In notebooks/: `python -m experiments.service.million ROWS WORKERS`. The engine is the
 fastest of faster.py, int8 in ONNX Runtime. Every ten seconds it notes how many texts
 are written and how much memory all processes hold together. Run again after it was
-stopped, it goes on. Used in notebook 13.
+stopped, it goes on. `--compare` begins anew and adds a row to workers.csv instead;
+`--nodes 2` runs the job on a cluster of two nodes, both on this machine. Used in
+notebook 13.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shutil
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -43,11 +47,14 @@ class ClassifyPart:
         self.answers = answers
 
     def __call__(self, batch: dict) -> dict:
+        import ray
+
         (path,) = map(Path, batch["path"])
         part = pd.read_parquet(path)
         part["positive"] = self.score(part["text"].tolist())
         write_whole(part[["id", "positive"]], self.answers / path.name)
-        return {"part": [path.name], "rows": [len(part)]}
+        node = ray.get_runtime_context().get_node_id()
+        return {"part": [path.name], "rows": [len(part)], "node": [node]}
 
 
 def write_whole(table: pd.DataFrame, path: Path) -> None:
@@ -98,7 +105,8 @@ def rows_written(folder: Path) -> int:
 class Notes(threading.Thread):
     """Notes every ten seconds how far a job is and what memory it takes, in a table
     of the job's folder. A job that goes on goes on with its notes: the seconds count
-    the time at work."""
+    the time at work, the core seconds what its processes took of the processor, which
+    is the same on a machine that has other work too."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(daemon=True)
@@ -107,16 +115,21 @@ class Notes(threading.Thread):
         before = read_table(self.table)
         worked = float(before[-1]["seconds"]) if before else 0.0
         self.start_time = time.perf_counter() - worked
+        self.core_seconds = float(before[-1]["core_seconds"]) if before else 0.0
+        self.taken: dict[int, float] = {}  # of each process, which may be gone
 
     def note(self) -> None:
         me, total = psutil.Process(), 0
         for process in [me, *me.children(recursive=True)]:
             try:
                 total += process.memory_info().rss
+                times = process.cpu_times()
+                self.taken[process.pid] = times.user + times.system
             except psutil.Error:
                 continue
         row = {
             "seconds": round(time.perf_counter() - self.start_time, 1),
+            "core_seconds": round(self.core_seconds + sum(self.taken.values()), 1),
             "texts": rows_written(self.folder),
             "gigabytes": round(total / 1e9, 2),
         }
@@ -147,46 +160,67 @@ def prepare(folder: Path, how_many: int) -> tuple[str, str]:
     return chosen["model"], str(small)
 
 
-def timed(folder: Path, how_many: int, workers: int) -> list[dict[str, str]]:
-    """Do the job, or what is left of it, and return the notes made meanwhile."""
+def timed(
+    folder: Path, how_many: int, workers: int
+) -> tuple[list[dict[str, str]], list[int]]:
+    """Do the job, or what is left of it; return the notes made meanwhile, and how many
+    files each node wrote."""
     given = prepare(folder, how_many)
     notes = Notes(folder)
     notes.start()
-    write_answers(folder, workers, given=given)
+    report = write_answers(folder, workers, given=given)
     notes.over.set()
     notes.join()
     notes.note()
     written = pd.read_parquet(folder / "answers")
     assert sorted(written["id"]) == list(range(how_many)), "lost or twice"
-    return read_table(notes.table)
+    files = sorted(Counter(row["node"] for row in report).values())
+    return read_table(notes.table), files
+
+
+def pace(notes: list[dict[str, str]]) -> float:
+    """Return the texts per second between the first note of a text and the last."""
+    first = next(note for note in notes if int(note["texts"]))
+    texts = int(notes[-1]["texts"]) - int(first["texts"])
+    return texts / (float(notes[-1]["seconds"]) - float(first["seconds"]))
 
 
 def main() -> None:
-    from .cluster import start_ray
+    from .cluster import nodes, start_ray
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", type=int)
     parser.add_argument("workers", type=int)
+    parser.add_argument("--nodes", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=Path("build/million"))
     parser.add_argument("--aside", type=Path, default=TABLE, help="the table to write")
-    parser.add_argument("--compare", action="store_true", help="one worker, then two")
+    parser.add_argument("--compare", action="store_true", help="add to workers.csv")
     asked = parser.parse_args()
-    start_ray(asked.workers)
-    if not asked.compare:
-        write_table(asked.aside, timed(asked.folder, asked.rows, asked.workers))
-        return
-    rows = []
-    for workers in (1, asked.workers):
+    if asked.compare:
         shutil.rmtree(asked.folder / "answers", ignore_errors=True)
         (asked.folder / "notes.csv").unlink(missing_ok=True)
-        last = timed(asked.folder, asked.rows, workers)[-1]
-        rows.append({"workers": workers, **last})
-    write_table(WORKERS, rows)
+    with nodes(asked.nodes) if asked.nodes > 1 else contextlib.nullcontext():
+        start_ray(asked.workers)
+        notes, files = timed(asked.folder, asked.rows, asked.workers)
+    print("files per node:", *files, flush=True)
+    if asked.compare:
+        how = {"nodes": asked.nodes, "workers": asked.workers}
+        at_work = {"texts_per_second": round(pace(notes))}
+        shares = {"files_per_node": " + ".join(map(str, files))}
+        row = how | notes[-1] | at_work | shares
+        append_to_table(WORKERS, [row])
+    else:
+        write_table(asked.aside, notes)
 
 
 def table() -> list[dict[str, str]]:
     """Return the notes of the large job."""
     return read_table(TABLE)
+
+
+def compared() -> list[dict[str, str]]:
+    """Return what the same texts took with other numbers of workers and nodes."""
+    return read_table(WORKERS)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,9 @@ from pathlib import Path
 NOTEBOOKS = Path(__file__).resolve().parents[2]
 HERE = "127.0.0.1"  # loopback: no other machine can connect
 SECONDS = 120  # that a server may take to load its model
+# Threads of torch that wait for one another sleep meanwhile. By default they spin, and
+# where other programs want the same cores, a model becomes ten times slower.
+PATIENT = {"OMP_WAIT_POLICY": "passive"}
 
 running: dict[str, tuple[tuple[str, ...], subprocess.Popen]] = {}  # by address
 
@@ -56,6 +59,7 @@ def serve(*command: str) -> str:
         process = subprocess.Popen(
             whole,
             cwd=NOTEBOOKS,
+            env=PATIENT | os.environ,
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,

@@ -5,20 +5,22 @@ from __future__ import annotations
 MARKS = ("o-", "s--")
 
 
-def plot_load(servers: dict[str, list[dict[str, float]]]) -> None:
+def plot_load(rows: list[dict]) -> None:
     """Show, for each server, the longest wait for a first token and the tokens per
     second of all clients together, against the number of clients.
 
-    A row of a server has `clients`, `first` (seconds) and `per_second`. Used in
-    notebook 13.
+    A row has `server` (its name), `clients`, `first` (seconds) and `per_second`. Used
+    in notebook 13.
     """
     import matplotlib.pyplot as plt
 
     _, (left, right) = plt.subplots(1, 2, figsize=(7, 2.8))
-    for mark, (name, rows) in zip(MARKS, servers.items(), strict=True):
-        clients = [row["clients"] for row in rows]
-        left.plot(clients, [row["first"] for row in rows], mark, label=name)
-        right.plot(clients, [row["per_second"] for row in rows], mark, label=name)
+    names = dict.fromkeys(row["server"] for row in rows)  # in their order
+    for mark, name in zip(MARKS, names, strict=True):
+        own = [row for row in rows if row["server"] == name]
+        clients = [row["clients"] for row in own]
+        left.plot(clients, [row["first"] for row in own], mark, label=name)
+        right.plot(clients, [row["per_second"] for row in own], mark, label=name)
     left.set(ylabel="longest wait for a first token, s", ylim=(0, None))
     right.set(ylabel="tokens per second, all clients", ylim=(0, None))
     for axes in (left, right):
@@ -27,19 +29,39 @@ def plot_load(servers: dict[str, list[dict[str, float]]]) -> None:
     plt.show()
 
 
-def plot_job(notes: list[dict[str, str]]) -> None:
-    """Show how many texts a job had written and what memory it took, over minutes.
+def plot_job(
+    notes: list[dict[str, str]], compared: list[dict[str, str]], price: float
+) -> None:
+    """Show over minutes how many texts a job had written, what memory it took and what
+    a million would cost at its pace so far, and how fast more workers and nodes are.
 
-    A note has `seconds`, `texts` and `gigabytes`. Used in notebook 13.
+    A note has `seconds`, `texts` and `gigabytes`; what is compared has `nodes`,
+    `workers` and `texts_per_second`; `price` is in dollars per hour. Used in notebook
+    13.
     """
     import matplotlib.pyplot as plt
 
-    minutes = [float(note["seconds"]) / 60 for note in notes]
-    _, (left, right) = plt.subplots(1, 2, figsize=(7, 2.6))
-    left.plot(minutes, [int(note["texts"]) / 1000 for note in notes])
-    left.set(xlabel="minutes", ylabel="texts written, thousands", ylim=(0, None))
-    right.plot(minutes, [float(note["gigabytes"]) for note in notes], "C1")
-    right.set(xlabel="minutes", ylabel="memory of all processes, GB", ylim=(0, None))
+    seconds = [float(note["seconds"]) for note in notes]
+    minutes = [value / 60 for value in seconds]
+    texts = [int(note["texts"]) for note in notes]
+    cost = [
+        price / 3600 * value / count * 1e6 if count else float("nan")
+        for value, count in zip(seconds, texts, strict=True)
+    ]
+    _, ((written, memory), (money, ways)) = plt.subplots(2, 2, figsize=(7, 5.2))
+    written.plot(minutes, [count / 1000 for count in texts])
+    written.set(xlabel="minutes", ylabel="texts written, thousands", ylim=(0, None))
+    memory.plot(minutes, [float(note["gigabytes"]) for note in notes], "C1")
+    memory.set(xlabel="minutes", ylabel="memory of all processes, GB", ylim=(0, None))
+    money.plot(minutes, cost, "C2")
+    money.set(xlabel="minutes", ylabel="dollars per million texts", ylim=(0, None))
+    names = [
+        f"{row['workers']} worker{'s' * (int(row['workers']) > 1)}"
+        + (f",\n{row['nodes']} nodes" if int(row["nodes"]) > 1 else "")
+        for row in compared
+    ]
+    ways.bar(names, [float(row["texts_per_second"]) for row in compared], color="C4")
+    ways.set(ylabel="texts per second, at work")
     plt.show()
 
 
