@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-pytest_plugins = ["nbval_hooks", "report", "tiers", "loaded", "rendered"]
+pytest_plugins = ["nbval_hooks", "report", "tiers", "loaded", "rendered", "chromium"]
 pytest.register_assert_rewrite("hygiene")
 
 

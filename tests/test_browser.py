@@ -6,21 +6,15 @@ Needs Chromium (Debian's package, or the path in CHROMIUM); skipped where there 
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 import pytest
+from chromium import needs_chromium
 
 from book import sync_generated
 from book.execute import NOTEBOOKS
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-BROWSER = os.environ.get("CHROMIUM") or shutil.which("chromium")
-pytestmark = [
-    pytest.mark.model,  # slow, as renders every page
-    pytest.mark.skipif(not BROWSER, reason="needs Chromium, e.g. Debian's package"),
-]
+pytestmark = [pytest.mark.model, needs_chromium]  # slow: every page is rendered
 SCREENS = {
     "screen": {"width": 1280, "height": 900},
     "telephone": {"width": 390, "height": 844},
@@ -42,16 +36,6 @@ REACHABLE = """() => [...document.querySelectorAll(
   .filter((e) => !e.disabled && e.tabIndex >= 0 && e.checkVisibility(
     {visibilityProperty: true}) && e.getClientRects().length)
   .map((e, i) => { e.dataset.reach = i; return (e.outerHTML.slice(0, 90)); })"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(
-            executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield browser
-        browser.close()
 
 
 class Visit:

@@ -7,6 +7,7 @@ looked at here; what follows it is then where every other test runs it.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,9 +26,11 @@ FIRST_ANSWER = "first-answer"
 @pytest.fixture(scope="module")
 def origin(tmp_path_factory):
     """A repository with what this working tree holds, committed."""
+    if shutil.which("git") is None:
+        pytest.skip("needs git, as Colab has it")
     origin = tmp_path_factory.mktemp("origin") / "repository"
     git = ["git", "-c", "user.name=t", "-c", "user.email=t@t", "-C", str(origin)]
-    subprocess.check_call(["git", "clone", "--quiet", str(ROOT), str(origin)])
+    subprocess.check_call(["git", "init", "--quiet", str(origin)])
     for path in tracked():
         copy = origin / path.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)

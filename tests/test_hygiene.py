@@ -13,7 +13,15 @@ import hygiene
 import nbformat
 import pytest
 import tiers
-from places import NOTEBOOKS, PATHS, ROOT, code_cells, every_notebook, tracked
+from places import (
+    NOTEBOOKS,
+    PATHS,
+    ROOT,
+    code_cells,
+    every_notebook,
+    needs_git,
+    tracked,
+)
 
 from book import sync_generated
 from helpers.catalogue import catalogue
@@ -147,11 +155,24 @@ def test_a_copy_that_a_reader_leaves_is_not_of_the_series(tmp_path):
         assert tiers.pytest_ignore_collect(NOTEBOOKS / name)
         assert tiers.pytest_ignore_collect(folder / name)
     assert not any(map(tiers.pytest_ignore_collect, PATHS))
+
+
+@needs_git
+def test_git_ignores_what_a_reader_leaves():
     command = ["git", "check-ignore", "--no-index"]
-    names = [f"notebooks/{left[0]}", "notebooks/.ipynb_checkpoints/x.ipynb"]
+    names = ["notebooks/01_pipelines-Copy1.ipynb"]
+    names += ["notebooks/.ipynb_checkpoints/x.ipynb"]
     said = subprocess.check_output([*command, *names], cwd=ROOT, text=True)
     assert said.splitlines() == names
     assert subprocess.run([*command, *PATHS], cwd=ROOT, check=False).returncode == 1
+
+
+@needs_git
+def test_a_zip_without_git_is_checked_file_by_file(monkeypatch):
+    """Somebody may have the series as a ZIP, and no git: the same files are found."""
+    asked = tracked()
+    monkeypatch.setattr("places.has_git", lambda: False)
+    assert set(tracked()) == set(asked)
 
 
 def test_nothing_of_a_machine_is_committed():

@@ -19,16 +19,12 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
+from chromium import needs_chromium
 
 from book import sync_generated
 from book.execute import NOTEBOOKS
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-BROWSER = os.environ.get("CHROMIUM") or shutil.which("chromium")
-pytestmark = [
-    pytest.mark.model,
-    pytest.mark.skipif(not BROWSER, reason="needs Chromium, e.g. Debian's package"),
-]
+pytestmark = [pytest.mark.model, needs_chromium]
 PAGES = [
     pytest.param(path, id=path.stem, marks=[pytest.mark.nightly] * (number > 0))
     for number, path in enumerate(sync_generated.chapters())
@@ -82,16 +78,6 @@ def lab(tmp_path_factory):
     finally:
         server.terminate()
         server.wait(30)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(
-            executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield browser
-        browser.close()
 
 
 def move(page, widget) -> list[str]:

@@ -80,7 +80,8 @@ class Project:
         (folder / "notebooks" / "book").mkdir(parents=True)
         service = Path("notebooks") / "service_requirements.txt"
         shutil.copy(ROOT / service, folder / service)
-        shutil.copy(BOOTSTRAP, folder / "notebooks" / "book")
+        for name in ("bootstrap.py", "jupyter_config.py"):
+            shutil.copy(BOOTSTRAP.with_name(name), folder / "notebooks" / "book")
         programs = home / "programs"
         programs.mkdir()
         (programs / "uv").write_text(UV.replace("{python}", sys.executable))
@@ -187,6 +188,7 @@ def test_a_first_set_up_installs_and_a_second_does_nothing(project):
     assert {"venv", "--relocatable", "--clear"} <= set(made)
     assert installed[installed.index("--constraint") + 1] == "constraints.txt"
     assert "start -m helpers" in project.python()
+    assert (project.folder / ".venv/etc/jupyter/jupyter_config.py").exists()
     start = time.monotonic()
     second = project.run("setup")
     assert time.monotonic() - start < 3  # a fifth of that on a calm machine
@@ -607,6 +609,19 @@ def test_patterns_are_filled_in_without_a_shell(monkeypatch):
     assert "notebooks/01_pipelines.ipynb" in words
     assert "*.ipynb" in words  # ruff's own pattern
     assert not any("*" in word and "/" in word for word in words)
+
+
+@pytest.mark.parametrize("name", ["scores", "nightly"])
+def test_the_sets_for_the_scores_are_told_to_the_scores_alone(name):
+    """pytest knows no `--data`, and would stop the night with it."""
+    told = [w for _, w in bootstrap.steps(name, ["--data", "sets"]) if "--data" in w]
+    assert told == [["-m", "recipes", "score", "--data", "sets"]]
+
+
+def test_what_follows_a_command_goes_to_its_last_step():
+    *others, (_, last) = bootstrap.steps("check", ["-k", "lists"])
+    assert last[-2:] == ["-k", "lists"]
+    assert not any("-k" in words for _, words in others)
 
 
 @posix
