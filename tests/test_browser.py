@@ -170,7 +170,9 @@ def test_a_menu_exchanges_the_picture_by_keyboard(browser, tmp_path):
     page.goto((tmp_path / "on.html").as_uri())
     assert page.get_by_alt_text("first").count() == 1
     page.keyboard.press("Tab")
+    place = page.locator("select").bounding_box()
     page.keyboard.press("ArrowDown")
+    assert page.locator("select").bounding_box() == place, "the menu moved"
     assert page.locator("#first").is_hidden()
     assert not page.locator("div.frame").is_hidden()
     page.keyboard.press("ArrowUp")

@@ -3,6 +3,7 @@
 Reads files only.
 """
 
+import ast
 import csv
 import re
 import subprocess
@@ -183,6 +184,16 @@ def test_nothing_of_a_machine_is_committed():
             assert not personal.search(text), path.name
 
 
+@needs_git
+def test_a_clone_on_windows_has_the_same_bytes():
+    """Whatever `core.autocrlf` is: a model is kept under the hash of its files."""
+    said = subprocess.check_output(["git", "ls-files", "--eol"], cwd=ROOT, text=True)
+    for line in said.splitlines():
+        stored, _, attributes = line.split("\t")[0].split(maxsplit=2)
+        assert stored in ("i/lf", "i/none", "i/-text"), line
+        assert "eol=lf" in attributes or "-text" in attributes, line
+
+
 def test_no_pickle_and_no_code_of_a_model():
     for path in tracked():
         assert path.suffix not in (".pt", ".pth", ".bin", ".pkl", ".pickle", ".npz")
@@ -248,6 +259,19 @@ def test_every_model_has_a_card_and_a_recipe():
             assert find_spec(f"{module_of(name)}.train"), name
             for part in ("Data", "Method", "Score", "cannot do", "Licence"):
                 assert part in card, f"{name}'s card says nothing of: {part}"
+
+
+def test_a_folder_of_code_says_what_is_in_it():
+    """A README of at most 20 lines; a recipe says it at the top of `__init__.py`."""
+    folders = {path.parent for path in tracked() if path.suffix == ".py"} - {ROOT}
+    for folder in folders:
+        readme, first = folder / "README.md", folder / "__init__.py"
+        if readme.exists():
+            lines = readme.read_text("utf-8").splitlines()
+            assert len(lines) <= 20, readme
+        else:
+            assert folder.parent == NOTEBOOKS / "recipes", f"{folder}: no README.md"
+            assert ast.get_docstring(ast.parse(first.read_text("utf-8"))), folder
 
 
 def test_the_top_level_holds_nothing_else():

@@ -277,3 +277,5 @@ def test_an_interrupted_update_leaves_the_notebook_whole(tmp_path, monkeypatch):
 def test_the_environment_of_the_suite_is_set():
     assert os.environ["LEARN_TRANSFORMERS_STATIC"] == "1"
     assert os.environ["TQDM_DISABLE"] == "1"
+    assert "PYTHONDONTWRITEBYTECODE" not in os.environ
+    assert not sys.dont_write_bytecode, "kernels would compile what they import"
