@@ -554,10 +554,11 @@ def install(venv, known, versions):
 def set_up_jupyter(venv):
     """Put the settings of Jupyter's programs where those of an environment look for
     them, whatever folder they are called in."""
-    where = os.path.join(venv, "etc", "jupyter")
-    os.makedirs(where, exist_ok=True)
-    here = os.path.dirname(os.path.abspath(__file__))
-    shutil.copy(os.path.join(here, "jupyter_config.py"), where)
+    name, where = "jupyter_config.py", os.path.join(venv, "etc", "jupyter")
+    if not os.path.exists(os.path.join(where, name)):
+        os.makedirs(where, exist_ok=True)
+        here = os.path.dirname(os.path.abspath(__file__))
+        shutil.copy(os.path.join(here, name), where)
 
 
 def set_up(venv, models=True, versions="locked"):
@@ -573,9 +574,9 @@ def set_up(venv, models=True, versions="locked"):
             fresh = True
             open(LOG, "w").close()
             install(venv, known, versions)
-            set_up_jupyter(venv)
             with open(os.path.join(venv, "ready"), "w", encoding="utf-8") as file:
                 file.write(fingerprint(versions))
+        set_up_jupyter(venv)
     if models:
         start = time.time()
         if fresh:
