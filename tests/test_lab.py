@@ -146,9 +146,7 @@ def test_a_chapter_works_in_jupyterlab(lab, browser, path):
     page, errors = context.new_page(), []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda said: said.type == "error" and errors.append(said.text))
-    # A workspace of its own: another's would open its notebooks, too.
-    place = f"lab/workspaces/{path.stem}/tree/{path.name}"
-    page.goto(f"{address}/{place}?token={token}")
+    page.goto(f"{address}/lab/tree/{path.name}?token={token}")
     page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
     page.wait_for_function("window.jupyterapp?.shell.currentWidget?.sessionContext")
     page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.ready")
@@ -166,5 +164,4 @@ def test_a_chapter_works_in_jupyterlab(lab, browser, path):
     quiz.locator("summary").click()
     assert "Right." in quiz.inner_text() or "Wrong." in quiz.inner_text()
     assert not errors
-    page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
     context.close()
