@@ -1,10 +1,11 @@
 """Settings of the suite: its plugins, which lie in tests/, and the environment."""
 
 import os
+import sys
 
 import pytest
 
-pytest_plugins = ["nbval_hooks", "report", "tiers", "loaded", "rendered"]
+pytest_plugins = ["nbval_hooks", "report", "tiers", "loaded", "rendered", "chromium"]
 pytest.register_assert_rewrite("hygiene")
 
 
@@ -13,6 +14,9 @@ def pytest_configure(config):
     from book.execute import QUIET
 
     os.environ.update(QUIET)
+    # As bootstrap.py does: or each kernel compiles torch and transformers anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     os.environ["MODELS"] = os.environ.get("MODELS", "embedded")
     if getattr(config, "workerinput", {}).get("workercount", 1) > 1:
         # Two that each take all cores wait for one another most of the time.

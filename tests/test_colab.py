@@ -7,6 +7,7 @@ looked at here; what follows it is then where every other test runs it.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,18 +18,27 @@ from nbclient import NotebookClient
 from places import PATHS, ROOT, code_cells, every_notebook, tracked
 
 from book import sync_generated
+from helpers import store
 
 CHAPTER = PATHS[0]
 FIRST_ANSWER = "first-answer"
+AWKWARD = "a b äö #1 100%"
+MODEL = "minilm-sst2"  # which gives it
+LARGE = 500_000  # bytes
 
 
 @pytest.fixture(scope="module")
 def origin(tmp_path_factory):
-    """A repository with what this working tree holds, committed."""
+    """A repository with what this working tree holds, committed, but for what is
+    large and the first answer does without."""
+    if shutil.which("git") is None:
+        pytest.skip("needs git, as Colab has it")
     origin = tmp_path_factory.mktemp("origin") / "repository"
     git = ["git", "-c", "user.name=t", "-c", "user.email=t@t", "-C", str(origin)]
-    subprocess.check_call(["git", "clone", "--quiet", str(ROOT), str(origin)])
+    subprocess.check_call(["git", "init", "--quiet", str(origin)])
     for path in tracked():
+        if path.stat().st_size > LARGE and path.parent.name != MODEL:
+            continue
         copy = origin / path.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(path.read_bytes())
@@ -40,7 +50,8 @@ def origin(tmp_path_factory):
 
 @pytest.fixture
 def colab(origin, tmp_path, monkeypatch):
-    """A function that runs cells as Colab would, in an empty folder: content/."""
+    """A function that runs cells as Colab would, in an empty folder; it and the models'
+    cache have names that not every program can read."""
     stand_in = tmp_path / "site" / "google" / "colab"
     stand_in.mkdir(parents=True)
     (stand_in / "__init__.py").write_text("")
@@ -48,11 +59,14 @@ def colab(origin, tmp_path, monkeypatch):
     startup = tmp_path / "ipython" / "profile_default" / "startup"
     startup.mkdir(parents=True)
     (startup / "00.py").write_text("import google.colab")
-    content = tmp_path / "content"
+    content = tmp_path / AWKWARD
     content.mkdir()
+    cache = tmp_path / f"cache {AWKWARD}"
+    cache.symlink_to(store.cache_folder(), target_is_directory=True)
     for name, value in {
         "IPYTHONDIR": str(tmp_path / "ipython"),
         "PYTHONPATH": f"{tmp_path / 'site'}{os.pathsep}{os.environ['PYTHONPATH']}",
+        store.CACHE_VARIABLE: str(cache),
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": f"url.file://{origin}.insteadOf",
         "GIT_CONFIG_VALUE_0": sync_generated.settings()["repository"],

@@ -90,7 +90,7 @@ def test_frames_get_the_cells_alt_text_and_stay_within_a_page():
     cell.outputs = [nbformat.v4.new_output("display_data", data={"text/html": html})]
     execute.finish_frames(cell)
     found = cell.outputs[0]["data"]["text/html"]
-    assert 'alt="A &quot;plot&quot; Here: k 2."' in found
+    assert 'alt="A &quot;plot&quot;. Here: k 2."' in found
     cell.outputs[0]["data"]["text/html"] = html * 6000
     with pytest.raises(execute.Failure, match="offer fewer"):
         execute.finish_frames(cell)

@@ -44,6 +44,9 @@ def use(environment: dict, spec: dict, then: str, said: Path) -> None:
             from huggingface_hub import constants
 
             importlib.reload(constants)  # it reads the environment when imported
+            if environment.get("NAPS"):
+                nap = time.sleep
+                time.sleep = lambda seconds: nap(min(seconds, 0.1))
             _use(spec, then)
         except SystemExit:
             raise
@@ -115,7 +118,8 @@ class Place:
     def ask(self, then="", **more):
         """Return (exit status, what was printed, seconds) of one use of the model.
 
-        `then` is "load" to load the config afterwards, "list" to list the files.
+        `then` is "load" to load the config afterwards, "list" to list the files. With
+        NAPS=1 the client's pauses between its tries are short.
         """
         said = self.said / f"{time.monotonic_ns()}"
         start = time.monotonic()
@@ -343,11 +347,10 @@ def test_a_hub_that_is_down_with_an_empty_cache(place, record_fault):
 )
 def test_a_faulty_hub_ends_in_one_line(place, record_fault, fault, words):
     place.mirror.fault = fault
-    status, said, seconds = place.ask()
+    status, said, _ = place.ask(NAPS="1")  # 13 s of a broken connection without
     assert status == 3
     assert words in said
     assert said.count("\n") == 1
-    assert seconds < 40
     whole = (place.folder / "model.safetensors").read_bytes()
     assert place.stored() in (None, whole), "damaged weights were kept"
     place.mirror.fault = ""
@@ -359,7 +362,7 @@ def test_a_faulty_hub_ends_in_one_line(place, record_fault, fault, words):
 @pytest.mark.parametrize("fault", ["corrupt", "cut", "blob-500"])
 def test_a_passing_fault_is_tried_again(place, record_fault, fault):
     place.mirror.fault, place.mirror.until = fault, 1
-    status, said, _ = place.ask()
+    status, said, _ = place.ask(NAPS="1")
     assert status == 0, said
     assert place.stored() == (place.folder / "model.safetensors").read_bytes()
     record_fault(f"Hub: {fault}, once", said)

@@ -3,6 +3,7 @@
 Reads files only.
 """
 
+import ast
 import csv
 import re
 import subprocess
@@ -13,7 +14,15 @@ import hygiene
 import nbformat
 import pytest
 import tiers
-from places import NOTEBOOKS, PATHS, ROOT, code_cells, every_notebook, tracked
+from places import (
+    NOTEBOOKS,
+    PATHS,
+    ROOT,
+    code_cells,
+    every_notebook,
+    needs_git,
+    tracked,
+)
 
 from book import sync_generated
 from helpers.catalogue import catalogue
@@ -147,11 +156,24 @@ def test_a_copy_that_a_reader_leaves_is_not_of_the_series(tmp_path):
         assert tiers.pytest_ignore_collect(NOTEBOOKS / name)
         assert tiers.pytest_ignore_collect(folder / name)
     assert not any(map(tiers.pytest_ignore_collect, PATHS))
+
+
+@needs_git
+def test_git_ignores_what_a_reader_leaves():
     command = ["git", "check-ignore", "--no-index"]
-    names = [f"notebooks/{left[0]}", "notebooks/.ipynb_checkpoints/x.ipynb"]
+    names = ["notebooks/01_pipelines-Copy1.ipynb"]
+    names += ["notebooks/.ipynb_checkpoints/x.ipynb"]
     said = subprocess.check_output([*command, *names], cwd=ROOT, text=True)
     assert said.splitlines() == names
     assert subprocess.run([*command, *PATHS], cwd=ROOT, check=False).returncode == 1
+
+
+@needs_git
+def test_a_zip_without_git_is_checked_file_by_file(monkeypatch):
+    """Somebody may have the series as a ZIP, and no git: the same files are found."""
+    asked = tracked()
+    monkeypatch.setattr("places.has_git", lambda: False)
+    assert set(tracked()) == set(asked)
 
 
 def test_nothing_of_a_machine_is_committed():
@@ -160,6 +182,16 @@ def test_nothing_of_a_machine_is_committed():
         if path != Path(__file__):
             assert str(ROOT) not in text, path.name
             assert not personal.search(text), path.name
+
+
+@needs_git
+def test_a_clone_on_windows_has_the_same_bytes():
+    """Whatever `core.autocrlf` is: a model is kept under the hash of its files."""
+    said = subprocess.check_output(["git", "ls-files", "--eol"], cwd=ROOT, text=True)
+    for line in said.splitlines():
+        stored, _, attributes = line.split("\t")[0].split(maxsplit=2)
+        assert stored in ("i/lf", "i/none", "i/-text"), line
+        assert "eol=lf" in attributes or "-text" in attributes, line
 
 
 def test_no_pickle_and_no_code_of_a_model():
@@ -227,6 +259,19 @@ def test_every_model_has_a_card_and_a_recipe():
             assert find_spec(f"{module_of(name)}.train"), name
             for part in ("Data", "Method", "Score", "cannot do", "Licence"):
                 assert part in card, f"{name}'s card says nothing of: {part}"
+
+
+def test_a_folder_of_code_says_what_is_in_it():
+    """A README of at most 20 lines; a recipe says it at the top of `__init__.py`."""
+    folders = {path.parent for path in tracked() if path.suffix == ".py"} - {ROOT}
+    for folder in folders:
+        readme, first = folder / "README.md", folder / "__init__.py"
+        if readme.exists():
+            lines = readme.read_text("utf-8").splitlines()
+            assert len(lines) <= 20, readme
+        else:
+            assert folder.parent == NOTEBOOKS / "recipes", f"{folder}: no README.md"
+            assert ast.get_docstring(ast.parse(first.read_text("utf-8"))), folder
 
 
 def test_the_top_level_holds_nothing_else():

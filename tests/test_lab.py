@@ -19,16 +19,14 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
+from chromium import needs_chromium
+from hygiene import tags
+from places import code_cells
 
 from book import sync_generated
 from book.execute import NOTEBOOKS
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-BROWSER = os.environ.get("CHROMIUM") or shutil.which("chromium")
-pytestmark = [
-    pytest.mark.model,
-    pytest.mark.skipif(not BROWSER, reason="needs Chromium, e.g. Debian's package"),
-]
+pytestmark = [pytest.mark.model, needs_chromium]
 PAGES = [
     pytest.param(path, id=path.stem, marks=[pytest.mark.nightly] * (number > 0))
     for number, path in enumerate(sync_generated.chapters())
@@ -36,6 +34,17 @@ PAGES = [
 # Cells that are far off the screen shall be drawn, too.
 SETTINGS = {"@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"}}
 RUN_ALL = "window.jupyterapp.commands.execute('notebook:run-all-cells')"
+# The ids of the cells that ended in an error, and of those that were not run.
+FAILED = """() => window.jupyterapp.shell.currentWidget.content.widgets
+  .filter((cell) => cell.model.type === 'code' && (!cell.model.executionCount ||
+    cell.model.outputs.toJSON().some((output) => output.output_type === 'error')))
+  .map((cell) => cell.model.id)"""
+GO_TO = """async (id) => {
+  const notebook = window.jupyterapp.shell.currentWidget.content;
+  const place = notebook.widgets.findIndex((cell) => cell.model.id === id);
+  notebook.activeCellIndex = place;
+  await notebook.scrollToItem(place, 'start');
+}"""
 SHOWN = """(widget) => [...widget.querySelectorAll(
     '.jp-OutputArea img, .jp-OutputArea pre')]
   .map((e) => e.src || e.textContent).join()"""
@@ -50,6 +59,8 @@ def lab(tmp_path_factory):
     for path in NOTEBOOKS.iterdir():
         if path.suffix == ".ipynb":
             shutil.copy(path, root)
+        elif path.name in ("figures", "data"):  # sent to the browser, so no links
+            shutil.copytree(path, root / path.name)
         else:
             (root / path.name).symlink_to(path)
     for name, values in SETTINGS.items():
@@ -84,22 +95,20 @@ def lab(tmp_path_factory):
         server.wait(30)
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(
-            executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield browser
-        browser.close()
-
-
 def move(page, widget) -> list[str]:
     """Move each control of a widget once; return what did not change the picture."""
     still = []
     controls = widget.locator(
         ".widget-text input, select, .noUi-handle, input[type=checkbox]"
     )
+
+    def changed(before: str) -> bool:
+        for _ in range(120):
+            if widget.evaluate(SHOWN) != before:
+                return True
+            page.wait_for_timeout(500)
+        return False
+
     for number in range(controls.count()):
         control, before = controls.nth(number), widget.evaluate(SHOWN)
         control.scroll_into_view_if_needed()
@@ -115,12 +124,18 @@ def move(page, widget) -> list[str]:
             control.focus()
             for _ in range(4):
                 control.press("ArrowRight")
-        for _ in range(120):
-            if widget.evaluate(SHOWN) != before:
-                break
-            page.wait_for_timeout(500)
-        else:
+        if not changed(before):
             still.append(f"control {number}, {kind}")
+        if kind == "text":  # emptied by mistake: a picture, or one line
+            before = widget.evaluate(SHOWN)
+            control.fill("")
+            control.press("Enter")
+            if not changed(before):
+                still.append(f"control {number}, emptied")
+            lines = widget.locator(".jp-OutputArea pre").all_inner_texts()
+            assert "Traceback" not in "".join(lines)
+            if not widget.locator(".jp-OutputArea img").count():
+                assert "".join(lines).strip().count("\n") == 0, lines
     return still
 
 
@@ -130,27 +145,22 @@ def test_a_chapter_works_in_jupyterlab(lab, browser, path):
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page, errors = context.new_page(), []
     page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda said: said.type == "error" and errors.append(said.text))
     page.goto(f"{address}/lab/tree/{path.name}?token={token}")
     page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
     page.wait_for_function("window.jupyterapp?.shell.currentWidget?.sessionContext")
     page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.ready")
-    page.set_default_timeout(300_000)
+    page.set_default_timeout(60_000)
     page.evaluate(RUN_ALL)
-    prompts = page.locator(".jp-CodeCell .jp-InputPrompt").all_inner_texts()
-    assert not [text for text in prompts if "*" in text or text.strip() == "[ ]:"]
-    failed = page.locator(
-        '.jp-OutputArea-output [data-mime-type="application/vnd.jupyter.error"],'
-        ' .jp-OutputArea-output[data-mime-type="application/vnd.jupyter.error"]'
-    ).all_inner_texts()
-    meant = "raises-exception" in path.read_text("utf-8")
-    assert not failed or meant, failed
+    meant = [c.id for c in code_cells(path) if "raises-exception" in tags(c)]
+    assert page.evaluate(FAILED) == meant, "cells that failed, and those that are to"
     widgets = page.locator(".jp-OutputArea-output .widget-vbox:has(.jp-OutputArea)")
     if "explore(" in path.read_text("utf-8"):
         assert widgets.count() >= 1
     for number in range(widgets.count()):
         assert not move(page, widgets.nth(number)), f"widget {number}"
-    quiz = page.locator(".jp-RenderedHTML details").first
-    quiz.scroll_into_view_if_needed()
+    page.evaluate(GO_TO, "quiz")
+    quiz = page.locator(".jp-Cell.jp-mod-active details").first
     quiz.locator("summary").click()
     assert "Right." in quiz.inner_text() or "Wrong." in quiz.inner_text()
     assert not errors

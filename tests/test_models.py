@@ -15,7 +15,7 @@ import torch
 from places import NOTEBOOKS
 from safetensors.torch import load_file, save_file
 
-from helpers import bases, files_of, model_for, models, register_own_tasks, session
+from helpers import bases, files_of, hub, model_for, models, register_own_tasks, session
 from helpers.catalogue import catalogue
 from helpers.errors import HelperError
 from recipes import module_of, scores
@@ -109,6 +109,20 @@ def test_the_device_is_chosen(models_in, asked, found, expected, monkeypatch):
     monkeypatch.setenv("MODELS", models_in)
     monkeypatch.setenv("DEVICE", asked or "")
     assert session.device() == expected
+
+
+@pytest.mark.parametrize("models_in", ["embedded", "hub"])
+def test_long_speech_stays_on_the_cpu_of_a_mac(models_in, monkeypatch):
+    """Where convolutions on mps put out four seconds of sound at most."""
+    there = torch.device("mps")
+    monkeypatch.setattr(
+        torch.accelerator, "current_accelerator", lambda check_available: there
+    )
+    monkeypatch.setattr(hub, "hub_model", lambda repo: {"model": repo})
+    monkeypatch.setenv("MODELS", models_in)
+    monkeypatch.setenv("DEVICE", "auto")
+    assert model_for("text-to-speech")["device"] == "cpu"
+    assert model_for("automatic-speech-recognition")["device"] == "mps"
 
 
 def test_a_device_that_is_not_there_is_refused(monkeypatch, record_fault):

@@ -19,6 +19,7 @@ import torch
 from PIL import Image, ImageOps
 from torch.nn.functional import conv2d, layer_norm, linear, normalize, pad, relu6
 from transformers import AutoModel, AutoTokenizer, pipeline
+from wrong_inputs import sixteen_bits
 
 from helpers import bases, model_for, photograph
 from helpers.catalogue import MODELS, catalogue
@@ -43,15 +44,13 @@ STAGES = [
 
 
 @pytest.fixture(scope="module")
-def classify():
-    task = "image-classification"
-    return pipeline(task, model_for(task)["model"], device="cpu")
+def classify(pipe):
+    return pipe("image-classification")
 
 
 @pytest.fixture(scope="module")
-def choose():
-    task = "zero-shot-image-classification"
-    return pipeline(task, model_for(task)["model"], device="cpu")
+def choose(pipe):
+    return pipe("zero-shot-image-classification")
 
 
 # --- the conversion ---------------------------------------------------------------
@@ -367,11 +366,6 @@ def palette(path):
     espresso().quantize().save(path)
 
 
-def sixteen_bits(path):
-    grey = np.asarray(espresso().convert("L")).astype(np.uint16) * 257
-    Image.fromarray(grey).save(path)
-
-
 def sixteen_bits_colour(path):
     """Pillow cannot write such a PNG, so its chunks are put together here."""
     values = (np.asarray(espresso()).astype(np.uint16) * 257).astype(">u2")
@@ -433,7 +427,7 @@ def test_the_camera_s_position_matters(classify, choose, tmp_path):
 @pytest.mark.parametrize("name", ["grey.png", "grey.tif"])
 def test_sixteen_bits_of_grey_are_read_as_eight(name, classify, choose, tmp_path):
     """The pipelines alone cut at 255 and see white; `photograph` does not."""
-    sixteen_bits(tmp_path / name)
+    sixteen_bits(espresso()).save(tmp_path / name)
     espresso().convert("L").save(tmp_path / "eight.png")
     image = photograph(tmp_path / name)
     eight = photograph(tmp_path / "eight.png")

@@ -1,36 +1,46 @@
 """Proves that a page shows the same whatever the reader's own settings are.
 
 A small notebook runs in a kernel whose user has set matplotlib, pandas and IPython to
-other things than the defaults.
+other things than the defaults, and which was not started in the notebook's folder.
 """
+
+import subprocess
 
 import nbformat
 import pytest
+from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook, new_output
+from places import ROOT
 
-from book import execute
+from book import execute, sync_generated
 
+TF32 = "torch.backends.cuda.matmul.allow_tf32"
+SETUP = "from helpers import setup\nsetup()"
 PLOT = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"
-LOOK = """\
+LOOK = f"""\
 1
 import matplotlib, pandas
+print({TF32})
 print(matplotlib.rcParams["figure.figsize"], pandas.get_option("display.precision"))
 2"""
 
 
 @pytest.fixture
-def page(tmp_path, monkeypatch):
-    """Return the outputs of `setup()`, a plot and a look at settings."""
-    monkeypatch.setattr(execute, "NOTEBOOKS", tmp_path)
-    cells = ["import os", f"os.chdir({str(execute.BUILD.parent / 'notebooks')!r})"]
-    cells += ["from helpers import setup\nsetup()", PLOT, LOOK]
+def page():
+    """Return the outputs of `setup()`, a plot and a look at settings.
+
+    The kernel starts at the repository's root, as VS Code and papermill have it, and
+    the library is imported before; a notebook's first cell finds the way.
+    """
+    bootstrap = sync_generated.bootstrap(sync_generated.chapters()[0])
+    cells = [f"import torch, transformers\n{TF32} = True", bootstrap, SETUP, PLOT, LOOK]
 
     def run():
-        path = tmp_path / "page.ipynb"
-        cell = new_code_cell("\n".join(cells[:2]))
-        rest = [new_code_cell(source) for source in cells[2:]]
-        nbformat.write(new_notebook(cells=[cell, *rest]), path)
-        return execute.execute(path)[0].cells[1:]
+        notebook = new_notebook(cells=[new_code_cell(source) for source in cells])
+        options = {"timeout": 120, "coalesce_streams": True}
+        options["resources"] = {"metadata": {"path": str(ROOT)}}
+        NotebookClient(notebook, **options).execute(stderr=subprocess.DEVNULL)
+        return notebook.cells[2:]
 
     return run
 
@@ -62,6 +72,8 @@ def test_hostile_settings_change_nothing(page, tmp_path, monkeypatch, record_fau
     assert shown(found[1]) == shown(expected[1]) == ["image/png", "text/plain"]
     assert found[2].outputs == expected[2].outputs
     assert found[1].outputs == expected[1].outputs, "the very same picture"
+    assert expected[0].outputs[0].text.startswith("Mode embedded")
+    assert found[2].outputs[0].text.startswith("False\n"), "no TensorFloat-32"
     record_fault("MPLBACKEND=agg and settings of the user's own", "the same pictures")
 
 

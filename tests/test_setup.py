@@ -20,6 +20,7 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+from waiting import wait_for
 
 from book import bootstrap
 
@@ -60,7 +61,7 @@ PYTHON = """#!/bin/sh
 echo "start $*" >> "$STAND_IN_LOG.python"
 case "$*:$STAND_IN" in
   *book.execute*:*slow*) sleep 1 ;;
-  *book.execute*:*stubborn*)
+  *book.execute*:*stubborn* | *pytest*:*stubborn*)
     # As a kernel does: a session of its own, and deaf to what is polite.
     setsid sh -c 'trap "" INT TERM; echo $$ >> "$STAND_IN_LOG.pid"; sleep 60' ;;
 esac
@@ -73,6 +74,8 @@ class Project:
 
     def __init__(self, folder, home):
         self.folder, self.log = folder, home / "calls"
+        # A shell's background job ignores Ctrl-C, and so would whatever it starts.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         for name in ("constraints.txt", "transformers_requirements.txt"):
             (folder / "tests").mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
@@ -80,7 +83,8 @@ class Project:
         (folder / "notebooks" / "book").mkdir(parents=True)
         service = Path("notebooks") / "service_requirements.txt"
         shutil.copy(ROOT / service, folder / service)
-        shutil.copy(BOOTSTRAP, folder / "notebooks" / "book")
+        for name in ("bootstrap.py", "jupyter_config.py"):
+            shutil.copy(BOOTSTRAP.with_name(name), folder / "notebooks" / "book")
         programs = home / "programs"
         programs.mkdir()
         (programs / "uv").write_text(UV.replace("{python}", sys.executable))
@@ -187,6 +191,7 @@ def test_a_first_set_up_installs_and_a_second_does_nothing(project):
     assert {"venv", "--relocatable", "--clear"} <= set(made)
     assert installed[installed.index("--constraint") + 1] == "constraints.txt"
     assert "start -m helpers" in project.python()
+    assert (project.folder / ".venv/etc/jupyter/jupyter_config.py").exists()
     start = time.monotonic()
     second = project.run("setup")
     assert time.monotonic() - start < 3  # a fifth of that on a calm machine
@@ -406,6 +411,15 @@ def test_an_unknown_user_without_a_home_gets_both(monkeypatch, tmp_path):
     assert os.environ["LOGNAME"]
 
 
+def test_a_read_only_home_is_replaced(monkeypatch, tmp_path):
+    """Programs that must write into a home get one; the models' cache is elsewhere."""
+    monkeypatch.setattr(bootstrap, "ROOT", str(tmp_path))
+    monkeypatch.setattr("os.access", lambda path, mode: path == str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    bootstrap.give_a_home()
+    assert os.environ["HOME"] == str(tmp_path / "build" / "home")
+
+
 @posix
 def test_a_terminal_of_ascii_and_a_path_that_is_not(project):
     plain = {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -447,6 +461,7 @@ def test_a_dead_proxy_is_named_without_its_password(project, record_fault):
     record_fault("a dead proxy at set-up", said)
 
 
+@pytest.mark.model  # slow: pip is installed and tries more than once
 def test_a_first_install_without_network_says_so(project, record_fault):
     """The real thing: no network, no wheels at hand, and too old a uv, which is left
     alone: Python's own venv and pip are asked."""
@@ -514,13 +529,6 @@ def read(path):
     return Path(path).read_text("utf-8") if Path(path).exists() else ""
 
 
-def wait_for(condition, seconds=30):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
-
-
 def ended(pid):
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
@@ -528,11 +536,21 @@ def ended(pid):
         return True
 
 
+# Each waits two seconds for what does not end politely: `make check` has one of them.
+STOPS = [
+    pytest.param(signal.SIGINT, "run"),
+    pytest.param(signal.SIGTERM, "test", marks=pytest.mark.model),
+    pytest.param(signal.SIGHUP, "run", marks=pytest.mark.model),
+]
+
+
 @posix
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_ctrl_c_ends_a_run_and_what_it_started(project, record_fault, sign):
+@pytest.mark.parametrize(("sign", "command"), STOPS)
+def test_ctrl_c_ends_a_command_and_what_it_started(
+    project, record_fault, sign, command
+):
     project.run("setup")
-    process = project.start("run", STAND_IN="stubborn")
+    process = project.start(command, STAND_IN="stubborn")
     wait_for(lambda: read(f"{project.log}.pid"))
     pid = int(read(f"{project.log}.pid"))
     start = time.monotonic()
@@ -541,10 +559,10 @@ def test_ctrl_c_ends_a_run_and_what_it_started(project, record_fault, sign):
     assert time.monotonic() - start < 5
     assert process.returncode == 130
     assert out == ""
-    assert "interrupted" in one_line(error, "run")
+    assert "interrupted" in one_line(error, command)
     assert ended(pid)
-    assert project.run("run").status == 0
-    record_fault("Ctrl-C while the series runs", error)
+    assert project.run(command).status == 0
+    record_fault(f"{sign.name} in `make {command}`", error)
 
 
 @posix
@@ -607,6 +625,19 @@ def test_patterns_are_filled_in_without_a_shell(monkeypatch):
     assert "notebooks/01_pipelines.ipynb" in words
     assert "*.ipynb" in words  # ruff's own pattern
     assert not any("*" in word and "/" in word for word in words)
+
+
+@pytest.mark.parametrize("name", ["scores", "nightly"])
+def test_the_sets_for_the_scores_are_told_to_the_scores_alone(name):
+    """pytest knows no `--data`, and would stop the night with it."""
+    told = [w for _, w in bootstrap.steps(name, ["--data", "sets"]) if "--data" in w]
+    assert told == [["-m", "recipes", "score", "--data", "sets"]]
+
+
+def test_what_follows_a_command_goes_to_its_last_step():
+    *others, (_, last) = bootstrap.steps("check", ["-k", "lists"])
+    assert last[-2:] == ["-k", "lists"]
+    assert not any("-k" in words for _, words in others)
 
 
 @posix

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from places import NOTEBOOKS
+from waiting import wait_for
 
 from helpers import store
 from helpers.errors import CacheError, HelperError
@@ -61,14 +62,6 @@ def script(log, seconds, **popen):
         text=True,
         **popen,
     )
-
-
-def wait_for(path, seconds=20):
-    """Wait until a file is there."""
-    end = time.monotonic() + seconds
-    while not path.exists():
-        assert time.monotonic() < end, f"{path} never came"
-        time.sleep(0.02)
 
 
 def test_an_entry_is_built_once(cache):
@@ -137,7 +130,7 @@ def test_two_processes_at_once_build_once(cache, tmp_path, record_fault):
 def test_an_interrupted_build_is_never_read(cache, tmp_path, record_fault, kind):
     log = tmp_path / "log"
     process = script(log, 30)
-    wait_for(log)
+    wait_for(log.exists)
     time.sleep(0.1)
     process.send_signal(kind)
     process.communicate(timeout=30)

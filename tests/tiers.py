@@ -39,6 +39,13 @@ LONGEST = (
     "test_hub_notebooks.py",
     ".ipynb",
     CARDS,
+    "test_browser.py",
+    "test_chapter_13.py",
+    "test_chapter_08.py",
+    "test_setup.py",
+    "test_lab.py",
+    "test_suite.py",
+    "test_colab.py",
 )
 # Parts of the ids of tests that need not stay with their file: each goes where there
 # is room.

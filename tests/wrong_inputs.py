@@ -49,7 +49,7 @@ ODD_PICTURES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "grey with opacity": lambda picture: picture.convert("LA"),
     "sixteen bits": sixteen_bits,
     "printer's colours": lambda picture: picture.convert("CMYK"),
-    "8,000 by 6,000": lambda picture: picture.resize((8000, 6000)),
+    "12 megapixels": lambda picture: picture.resize((4000, 3000)),
     "3 by 900": lambda picture: picture.resize((3, 900)),
     "one pixel": lambda picture: picture.resize((1, 1)),
     "nothing but opacity 0": lambda picture: Image.new("RGBA", (90, 90)),

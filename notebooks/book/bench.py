@@ -75,7 +75,7 @@ def first_answer(rounds: int = 3) -> tuple[float, float]:
     return min(a for a, _ in pairs), min(b for _, b in pairs)
 
 
-def series() -> tuple[float, float]:
+def time_series() -> tuple[float, float]:
     """Return the seconds of `make run`'s executions and the sum over all cells."""
     from book import execute
 
@@ -160,7 +160,7 @@ def main() -> int:
     os.environ.pop("OMP_NUM_THREADS", None)  # as a reader has it
     ours, bare = first_answer()
     print(f"first answer: {ours:.1f} s, bare script {bare:.1f} s: {ours / bare:.2f}")
-    whole, cells = series()
+    whole, cells = time_series()
     print(f"series: {whole:.1f} s, its cells {cells:.1f} s: {whole / cells:.2f}")
     pipe, onnx = speeds()
     print(f"texts per second: {pipe:.0f}, ONNX Runtime {onnx:.0f}: {pipe / onnx:.2f}")

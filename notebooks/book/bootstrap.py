@@ -69,7 +69,8 @@ RENEW += ["--python-version", "{}.{}".format(*OLDEST), "--output-file", LOCK]
 RENEW += ["--constraint", FOR_LOCK]
 RENEW += ["--custom-compile-command", "make lock", "--upgrade", REQUIREMENTS]
 # What each command does, its steps, and whether the models must be ready. What
-# follows the command on the command line goes to its last step.
+# follows the command on the command line goes to the scores where they are a step,
+# as `--data` does, and to the last step elsewhere.
 COMMANDS = {
     "setup": (
         "make .venv with the exact packages and fetch the models; once",
@@ -550,6 +551,16 @@ def install(venv, known, versions):
     logged(command, "installing the packages", env, retry=["--offline"])
 
 
+def set_up_jupyter(venv):
+    """Put the settings of Jupyter's programs where those of an environment look for
+    them, whatever folder they are called in."""
+    name, where = "jupyter_config.py", os.path.join(venv, "etc", "jupyter")
+    if not os.path.exists(os.path.join(where, name)):
+        os.makedirs(where, exist_ok=True)
+        here = os.path.dirname(os.path.abspath(__file__))
+        shutil.copy(os.path.join(here, name), where)
+
+
 def set_up(venv, models=True, versions="locked"):
     """Do what has not been done yet, and say so; quiet where nothing was to do.
 
@@ -565,6 +576,7 @@ def set_up(venv, models=True, versions="locked"):
             install(venv, known, versions)
             with open(os.path.join(venv, "ready"), "w", encoding="utf-8") as file:
                 file.write(fingerprint(versions))
+        set_up_jupyter(venv)
     if models:
         start = time.time()
         if fresh:
@@ -590,9 +602,10 @@ def clean(venv):
 
 def steps(name, rest, versions="locked"):
     """Return the steps of a command, patterns of file names filled in, since no shell
-    does it; `rest` goes to the last one."""
+    does it; `rest` goes to the scores, or to the last one."""
     whole = [(folder, list(words)) for folder, words in COMMANDS[name][1]]
-    for _, words in whole[-1:]:
+    scores = [words for _, words in whole if words == SCORES[1]]
+    for words in scores or [words for _, words in whole[-1:]]:
         words += rest
     for _, words in whole:
         if versions != "locked" and "pytest" in words:

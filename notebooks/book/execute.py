@@ -261,6 +261,7 @@ def finish_frames(cell: nbformat.NotebookNode) -> None:
     Raises Failure where the frames are too large for a page.
     """
     alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+    alt = alt.rstrip(".") + "."  # a sentence follows it
     for output in cell.get("outputs", []):
         shown = output.get("data", {})
         text = "".join(shown.get("text/html", ""))

@@ -75,12 +75,19 @@ def model_for(task: str, kind: str | None = None) -> dict[str, str]:
         spec = catalogue()["hub"][hub]
         size = f"{spec['parameters'] / 1e6:.1f} M parameters, {spec['mb']} MB"
         print(f"{task}: {hub} at {spec['revision'][:7]} ({size}){hint}")
-        return chosen | {"device": device()}
+        return chosen | {"device": _place(own)}
     name = entry["embedded"]
     folder = embedded(name)
     stands_in = f"stands in for {hub.split('/')[-1]}"
     print(f"{task}: {name} ({size_of(folder)}), {stands_in}{hint}")
-    return {"model": str(folder), "device": device()}
+    return {"model": str(folder), "device": _place(own)}
+
+
+def _place(task: str) -> str:
+    """Return the device for a task. A Mac speaks on its CPU: mps before macOS 15.1
+    refuses a convolution that puts out more than 65,536 numbers, four seconds."""
+    where = device()
+    return "cpu" if (task, where) == ("text-to-speech", "mps") else where
 
 
 def register_own_tasks() -> None:

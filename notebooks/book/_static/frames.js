@@ -1,4 +1,4 @@
-// A widget of a page without a kernel: menus exchange the picture above them.
+// A widget of a page without a kernel: menus exchange the picture below them.
 document.addEventListener("DOMContentLoaded", () => {
   for (const frames of document.querySelectorAll("div.frames")) {
     const output = frames.closest(".cell_output") || frames.parentElement;
@@ -19,6 +19,8 @@ document.addEventListener("DOMContentLoaded", () => {
       for (const shown of first) shown.hidden = found;
     };
     for (const menu of menus) menu.addEventListener("change", choose);
+    // Above the pictures, so that a menu stays where it is whatever their heights.
+    output.prepend(frames);
     frames.hidden = false;
   }
 });

@@ -14,6 +14,7 @@ import importlib
 import json
 import os
 import re
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -79,7 +80,8 @@ def grade(path: Path) -> dict:
         )
         died = []
         try:
-            client.execute(env=environment)
+            # The kernel's own notices are no verdicts.
+            client.execute(env=environment, stderr=subprocess.DEVNULL)
         except DeadKernelError:
             died = ["the kernel died, perhaps of memory; the rest was not run"]
         lines = verdicts.read_text("utf-8").splitlines() if verdicts.exists() else []

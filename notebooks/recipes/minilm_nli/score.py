@@ -47,10 +47,11 @@ def accuracy(model, rows: list[Row], labels: list[str], **options) -> float:
 def independent(model, rows: list[Row]) -> dict[str, float]:
     """Return what `multi_label=True` says of right labels and of wrong ones."""
     labels = sorted({label for _, label in rows})
+    order = sorted(rows, key=lambda row: len(row[0]))  # like lengths, little padding
+    texts = [text for text, _ in order]
+    answers = model(texts, labels, multi_label=True, batch_size=32)
     right, wrong = [], []
-    for (_, truth), answer in zip(
-        rows, model([text for text, _ in rows], labels, multi_label=True), strict=True
-    ):
+    for (_, truth), answer in zip(order, answers, strict=True):
         for label, score in zip(answer["labels"], answer["scores"], strict=True):
             (right if label == truth else wrong).append(score)
     r, w = torch.tensor(right), torch.tensor(wrong)
