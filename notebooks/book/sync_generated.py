@@ -108,7 +108,7 @@ def fetched(path: Path) -> str:
 
     mb = megabytes(path)
     hub = f"{mb['hub']:,} MB with `MODELS=hub`"
-    return f"the first run fetches {mb['embedded']} MB of models, {hub}."
+    return f"the first run downloads {mb['embedded']} MB of packed models, {hub}."
 
 
 def notebook_text(path: Path) -> str:
@@ -121,7 +121,7 @@ def notebook_text(path: Path) -> str:
             cell.source = bootstrap(path)
         elif cell.id == "goals":
             cell.source = re.sub(
-                r"the first run fetches .*", fetched(path), cell.source
+                r"the first run (fetches|downloads) .*", fetched(path), cell.source
             )
     return nbformat.writes(notebook) + "\n"
 
@@ -217,7 +217,7 @@ def sittings_table() -> str:
         count = sum(name.startswith(f"{number}.") for name in exercises.EXERCISES)
         goals = next(c.source for c in nbformat.read(path, 4).cells if c.id == "goals")
         minutes = re.search(r"It takes (.+?) to read", goals)[1]
-        fetch = re.search(r"the first run fetches (\d+ MB)", goals)[1]
+        fetch = re.search(r"the first run downloads (\d+ MB)", goals)[1]
         place = f"[{number} {title(path)}](../{path.name})"
         rows.append(f"| {place} | {minutes} | {count} | {fetch} |")
     return "\n".join(rows)
