@@ -121,7 +121,7 @@ def notebook_text(path: Path) -> str:
             cell.source = bootstrap(path)
         elif cell.id == "goals":
             cell.source = re.sub(
-                r"the first run (fetches|downloads) .*", fetched(path), cell.source
+                r"the first run downloads .*", fetched(path), cell.source
             )
     return nbformat.writes(notebook) + "\n"
 
