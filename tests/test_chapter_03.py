@@ -13,9 +13,8 @@ import torch
 from places import NOTEBOOKS
 from wrong_inputs import A_TEXT
 
-from helpers import check, photograph, widgets
+from helpers import check, widgets
 from helpers.exercises import chapter_03
-from helpers.figures.chapter_03 import plot_names
 
 CELLS = pages.page("03_picture_tasks")
 
@@ -43,9 +42,7 @@ def button(monkeypatch, pipe):
     shown = []
     monkeypatch.setattr(widgets, "interactive", lambda: True)
     monkeypatch.setattr("IPython.display.display", shown.append)
-    names = {"classifier": pipe("image-classification"), "photograph": photograph}
-    names["plot_names"] = plot_names
-    pages.run(CELLS, ["own"], names)
+    pages.run(CELLS, ["own"], {"classifier": pipe("image-classification")})
     return next(
         child
         for child in shown[-1].children

@@ -121,7 +121,7 @@ def notebook_text(path: Path) -> str:
             cell.source = bootstrap(path)
         elif cell.id == "goals":
             cell.source = re.sub(
-                r"the first run downloads .*", fetched(path), cell.source
+                r"the first run \w+ .*", fetched(path), cell.source
             )
     return nbformat.writes(notebook) + "\n"
 
@@ -217,7 +217,7 @@ def sittings_table() -> str:
         count = sum(name.startswith(f"{number}.") for name in exercises.EXERCISES)
         goals = next(c.source for c in nbformat.read(path, 4).cells if c.id == "goals")
         minutes = re.search(r"It takes (.+?) to read", goals)[1]
-        fetch = re.search(r"the first run downloads (\d+ MB)", goals)[1]
+        fetch = re.search(r"the first run \w+ (\d+ MB)", goals)[1]
         place = f"[{number} {title(path)}](../{path.name})"
         rows.append(f"| {place} | {minutes} | {count} | {fetch} |")
     return "\n".join(rows)

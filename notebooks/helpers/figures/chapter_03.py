@@ -1,8 +1,11 @@
-"""Chapter 03: pictures beside their names, and the patches of a picture."""
+"""Chapter 03: pictures beside their names, a reader's own too, and the patches of a
+picture."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+from ..catalogue import NOTEBOOKS
 
 
 def plot_names(images: Sequence, answers: Sequence[list[dict]]) -> None:
@@ -28,6 +31,27 @@ def plot_names(images: Sequence, answers: Sequence[list[dict]]) -> None:
         right.set(xlim=(0, 1.15), xticks=[0, 0.5, 1])
     grid[-1, 1].set_xlabel("score")
     plt.show()
+
+
+def name_photographs(classifier) -> None:
+    """Name a photograph of a menu, or one that a reader uploads.
+
+    `classifier` is an image-classification pipeline.
+    """
+    import ipywidgets
+
+    from .. import explore, photograph
+
+    def name_it(photo, file):
+        path = NOTEBOOKS / f"data/photographs/{photo}.jpg"
+        image = photograph(bytes(file[0]["content"]) if file else path)
+        plot_names([image], [classifier(image)])
+
+    explore(
+        name_it,
+        photo=["owl", "bridge", "fig", "orchestra", "poodles"],
+        file=lambda: ipywidgets.FileUpload(multiple=False),
+    )
 
 
 def plot_patches(image, size: int) -> None:
