@@ -244,6 +244,15 @@ def test_a_right_answer_is_accepted(capsys, given, number, answer):
     assert capsys.readouterr().out.strip() == f"{number}: right."
 
 
+def test_what_is_said_of_t5_holds():
+    import transformers
+
+    t5 = transformers.T5Config()
+    assert (t5.num_layers, t5.num_decoder_layers) == (6, 6)
+    for name in ("Bert", "GPT2", "T5"):
+        assert hasattr(transformers, f"{name}ForSequenceClassification")
+
+
 def test_switched_off_heads_add_nothing(llama):
     from experiments.heads import loss_without, without
 
