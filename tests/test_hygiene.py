@@ -37,6 +37,8 @@ def texts():
 
 
 def words(text):
+    """Count the words of prose; a block of code is none."""
+    text = re.sub(r"```.*?```", " ", text, flags=re.DOTALL)
     return len(re.findall(r"[\w'-]+", text))
 
 

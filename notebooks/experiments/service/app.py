@@ -12,8 +12,11 @@ from helpers import model_for
 chosen = model_for("sentiment-analysis")
 classifier = pipeline("sentiment-analysis", **chosen)
 version = "@".join(chosen[k] for k in ["model", "revision"] if k in chosen)
-LIMIT = classifier.model.config.max_position_embeddings  # tokens
-app, turn, waiting = FastAPI(), asyncio.Lock(), []  # waiting: texts of the next batch
+LIMIT = classifier.model.config.max_position_embeddings  # tokens of a text
+PLACES = 100  # for texts that wait
+app = FastAPI()
+waiting = []  # the texts of the next batch
+turn = asyncio.Lock()  # held while the model is at work
 
 
 class Question(BaseModel):
@@ -21,27 +24,14 @@ class Question(BaseModel):
     patience: float = Field(5, gt=0, le=5)  # seconds
 
 
-async def answer_together() -> list[dict]:
-    async with turn:  # one batch after another
-        await asyncio.sleep(0.01)  # let others arrive
-        texts, waiting[:] = waiting[:], []
-        return await asyncio.to_thread(classifier, texts, batch_size=16)
-
-
-@app.get("/health")
-def health() -> dict:
-    limits = "English, two labels, learned from film reviews; see the model's card"
-    return {"status": "ok", "model": Path(version).name, "limits": limits}
-
-
 @app.post("/classify")
 async def classify(question: Question) -> dict:
     tokens = len(classifier.tokenizer(question.text)["input_ids"])
     if tokens > LIMIT:
         raise HTTPException(422, f"{tokens} tokens; this model reads {LIMIT}.")
-    if len(waiting) >= 100:
+    if len(waiting) >= PLACES:
         raise HTTPException(503, "Too many are waiting.")
-    if not waiting:
+    if not waiting:  # the first one orders the batch
         app.state.batch = asyncio.create_task(answer_together())
     batch, place = app.state.batch, len(waiting)
     waiting.append(question.text)
@@ -51,3 +41,17 @@ async def classify(question: Question) -> dict:
     if batch.exception():
         raise HTTPException(500, "The model could not read this text.")
     return batch.result()[place]
+
+
+async def answer_together() -> list[dict]:
+    async with turn:  # one batch after another
+        await asyncio.sleep(0.01)  # let others arrive
+        texts = waiting.copy()
+        waiting.clear()
+        return await asyncio.to_thread(classifier, texts, batch_size=16)
+
+
+@app.get("/health")
+def health() -> dict:
+    limits = "English, two labels, learned from film reviews; see its card"
+    return {"status": "ok", "model": Path(version).name, "limits": limits}

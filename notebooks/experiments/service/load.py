@@ -40,11 +40,17 @@ def timed_answer(client: OpenAI, model: str, tokens: int) -> tuple[float, float,
     return arrived[0], arrived[-1], len(arrived)
 
 
+def seconds_to_first_piece(client: OpenAI, model: str) -> float:
+    """Return how long a client waits for the first piece of an answer."""
+    return timed_answer(client, model, 2)[0]
+
+
 def ask_together(
     client: OpenAI, model: str, clients: int, tokens: int = 24
 ) -> dict[str, float]:
-    """Return what `clients` clients get who ask at the same moment: the `first` seconds
-    of the one who waits longest, and the tokens `per_second` of all together."""
+    """Return what `clients` clients get who ask at the same moment: the seconds until
+    the `first` token of the one who waits longest and until the `last` token of all,
+    and `per_second`, the tokens of all together divided by the latter."""
     start = time.perf_counter()
     with ThreadPoolExecutor(clients) as pool:
         jobs = [
@@ -55,6 +61,7 @@ def ask_together(
     return {
         "clients": clients,
         "first": max(first for first, _, _ in answers),
+        "last": seconds,
         "per_second": sum(pieces for _, _, pieces in answers) / seconds,
     }
 
@@ -72,7 +79,8 @@ def main() -> None:
         ask_together(client, name, 1, tokens=2)  # the first request prepares much
         for clients in (1, 2, 4, 8):
             found = ask_together(client, name, clients)
-            rounded = {key: round(value, 2) for key, value in found.items()}
+            kept = ("clients", "first", "per_second")
+            rounded = {key: round(found[key], 2) for key in kept}
             rows.append({"server": server} | rounded)
             print(rows[-1], flush=True)
         stop_all()
