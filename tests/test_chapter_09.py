@@ -7,12 +7,14 @@ import json
 import re
 from itertools import pairwise
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from pages import page, run
 from places import NOTEBOOKS
 
+from experiments import index_benchmark
 from experiments.museum import answers, measure
 from experiments.tables import read_table
 from helpers import check
@@ -46,7 +48,7 @@ def test_each_sentence_stands_behind_its_title_and_cites_its_record():
         ("n1", "Old drum. Who broke it?"),
         ("s1", "Old drum. You hear it far away"),
     ]
-    assert found[0]["record"] == "Old drum. It is red. Who broke it?"
+    assert found[0]["whole"] == "Old drum. It is red. Who broke it?"
 
 
 def test_a_sound_without_a_note_cites_the_drawing_that_names_it():
@@ -142,7 +144,7 @@ class MadeUp(measure.Answerer):
 
     def evidence(self, question, things=3):
         return [
-            {"id": f"n{place}", "text": text, "record": text, "cosine": cosine}
+            {"id": f"n{place}", "text": text, "whole": text, "cosine": cosine}
             for place, (cosine, text) in enumerate(FOUND[question])
         ]
 
@@ -185,6 +187,17 @@ def test_the_table_has_every_question_and_what_the_page_says():
         read = {(r["question"], r["answer"]) for r in csv.DictReader(file)}
     known = [r for r in rows if r["kind"] == "answer" and r["how"] != "refused"]
     assert {(row["question"], row["answer"]) for row in known} <= read
+
+
+def test_the_benchmark_of_indexes_finds_what_its_table_tells():
+    rows = [
+        row for row in read_table(index_benchmark.STORE) if row["vectors"] == "1000"
+    ]
+    real = np.random.default_rng(0).standard_normal((208, 384)).astype("float32")
+    found = index_benchmark.measure(1_000, index_benchmark.smaller(real))
+    assert [row["search"] for row in found] == [row["search"] for row in rows]
+    for row, stored in zip(found, rows, strict=True):
+        assert abs(row["recall"] - float(stored["recall"])) < 0.3
 
 
 def test_the_solutions_beside_the_checkers_are_right(capsys, writer, judge):

@@ -55,7 +55,7 @@ EXAMPLES = [
 
 def sentences_of(rows: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
     """Return the sentences of one thing's records, each {"id": what it cites, "text":
-    title and sentence, "record": title and all that the record says}.
+    title and sentence, "whole": title and all that the record says}.
 
     `rows` are those of `search.Museum.records_of`. A note brings its own title. A sound
     says "it" and takes the note's, or else what its thing's drawing shows, which it
@@ -71,13 +71,13 @@ def sentences_of(rows: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
                 title, drawn = row.get("description", text).rstrip("."), row["id"]
             if "description" in row:
                 said = row["description"]
-                found.append({"id": row["id"], "text": said, "record": said})
+                found.append({"id": row["id"], "text": said, "whole": said})
             continue
         elif drawn:
             cited = f"{drawn}, {row['id']}"
         behind = f"{title}. " if title else ""
         for part in re.split(r"(?<=[.?!]) ", text.strip()):
-            sentence = {"id": cited, "text": behind + part, "record": behind + text}
+            sentence = {"id": cited, "text": behind + part, "whole": behind + text}
             found.append(sentence)
     return found
 

@@ -59,7 +59,7 @@ class Answerer:
     def problems(self, question: str, row: dict[str, Any], sentence: str) -> list[str]:
         """Return what speaks against a sentence; nothing if it passes."""
         words, asked = stems(sentence), stems(question)
-        found = [f"new: {stem}" for stem in sorted(words - stems(row["record"]))]
+        found = [f"new: {stem}" for stem in sorted(words - stems(row["whole"]))]
         if not (words & asked and words - asked and sentence.endswith(".")):
             found.append("says nothing")
         if self.believed(row["text"], sentence) < 0.5:
