@@ -120,9 +120,7 @@ def notebook_text(path: Path) -> str:
         elif cell.id == "bootstrap":
             cell.source = bootstrap(path)
         elif cell.id == "goals":
-            cell.source = re.sub(
-                r"the first run \w+ .*", fetched(path), cell.source
-            )
+            cell.source = re.sub(r"the first run \w+ .*", fetched(path), cell.source)
     return nbformat.writes(notebook) + "\n"
 
 
