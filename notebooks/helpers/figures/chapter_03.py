@@ -33,25 +33,20 @@ def plot_names(images: Sequence, answers: Sequence[list[dict]]) -> None:
     plt.show()
 
 
-def name_photographs(classifier) -> None:
-    """Name a photograph of a menu, or one that a reader uploads.
+def photograph_namer(classifier):
+    """Return a function for `explore` that draws what a classifier sees.
 
-    `classifier` is an image-classification pipeline.
+    `classifier` is an image-classification pipeline. The function takes the name of a
+    photograph of data/photographs, and what a reader has uploaded, which comes first.
     """
-    import ipywidgets
-
-    from .. import explore, photograph
+    from .. import photograph
 
     def name_it(photo, file):
         path = NOTEBOOKS / f"data/photographs/{photo}.jpg"
         image = photograph(bytes(file[0]["content"]) if file else path)
         plot_names([image], [classifier(image)])
 
-    explore(
-        name_it,
-        photo=["owl", "bridge", "fig", "orchestra", "poodles"],
-        file=lambda: ipywidgets.FileUpload(multiple=False),
-    )
+    return name_it
 
 
 def plot_patches(image, size: int) -> None:
