@@ -4,8 +4,10 @@ eight questions each, asked of SmolLM2-135M-Instruct in six ways.
     python -m experiments.facts    # in notebooks/; five minutes on one core
 
 writes facts.csv beside it: each answer, whether it ended by itself within 64 tokens,
-and the verdict of a rule. Notebook 07 shows the rule in the open, asks about the
-first place again, and draws the table. Greedy decoding, one batch per place and way.
+and the verdict of a rule. Notebook 07 shows the rule in the open, asks some of the
+questions again, and draws the table. Greedy decoding, one batch per place and way.
+facts_read.csv was written by hand: what reading said of each answer, with the source
+in one of three places, that the rule calls right.
 """
 
 from __future__ import annotations
