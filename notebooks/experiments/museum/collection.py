@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from html import escape
 from pathlib import Path
+from textwrap import shorten
 
 import lancedb
 import numpy as np
@@ -209,11 +210,11 @@ def _result(result: dict, players: bool) -> str:
     cells = [f"<b>{result['thing']}</b><br>{result['score']:.4f}"]
     cells.append("".join(_piece(row, players) for row in result["evidence"]))
     inside = "".join(f'<td style="text-align: left">{cell}</td>' for cell in cells)
-    return f"<tr>{inside}</tr>"
+    return f'<tr style="border-top: 1px solid">{inside}</tr>'
 
 
 def _piece(row: dict, players: bool) -> str:
-    said = escape(row["text"][:130])
+    said = escape(shorten(row["text"], 130, placeholder=" …"))
     if row["source"] != "note":
         data = b64encode((MUSEUM / row["file"]).read_bytes()).decode()
     if row["source"] == "picture":
@@ -224,4 +225,4 @@ def _piece(row: dict, players: bool) -> str:
         if players:
             said += f'<audio controls src="data:audio/ogg;base64,{data}"></audio>'
     about = f"{row['source']} {row['id']}, {row['year']}, {row['licence']}"
-    return f"<p>{said} <small>{escape(about)}</small></p>"
+    return f"<p>{said}<br><small>Source: {escape(about)}</small></p>"
