@@ -1,12 +1,13 @@
 """Answer the questions that were set aside for measuring, as notebook 09 answers them.
 
     python -m experiments.museum.measure         # in notebooks/; a minute on two cores
+    python -m experiments.museum.measure later   # the 20 that were written afterwards
     python -m experiments.museum.measure tune    # the other 26; prints, writes nothing
 
-writes measure.csv beside it: each of the 35 questions with its kind, how it was
+writes measure.csv (or later.csv) beside it: each question with its kind, how it was
 answered, the answer and its record. Notebook 09 defines `evidence`, `problems` and
-`answer` in the open and asks seven of the questions again; here they stand once more,
-and a test says that both do the same.
+`answer`, for one question at a time, in the open; here they stand once more, for many
+at once, and a test says that both do the same.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ def loaded(folder: str) -> Answerer:
 
 
 def main(use: str = "measure") -> None:
-    """Answer the questions of one use; write the table of those for measuring."""
+    """Answer the questions of one use; write the table, but for those to tune by."""
     asked = questions(use)
     with tempfile.TemporaryDirectory() as folder:
         found = loaded(folder).answer([row["question"] for row in asked])
@@ -121,8 +122,8 @@ def main(use: str = "measure") -> None:
     for row in rows:
         print(*row.values(), sep=" | ")
     print(Counter((row["kind"], row["how"]) for row in rows))
-    if use == "measure":
-        write_table(STORE, rows)
+    if use != "tune":
+        write_table(STORE.with_stem(use), rows)
 
 
 if __name__ == "__main__":
