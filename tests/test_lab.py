@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 from chromium import needs_chromium
@@ -33,7 +33,9 @@ PAGES = [
 ]
 # Cells that are far off the screen shall be drawn, too.
 SETTINGS = {"@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"}}
-RUN_ALL = "window.jupyterapp.commands.execute('notebook:run-all-cells')"
+# Begins to run all cells; `window.ran` says when they are done.
+RUN_ALL = """() => { window.ran = false; window.jupyterapp.commands
+  .execute('notebook:run-all-cells').finally(() => { window.ran = true; }); }"""
 # The ids of the cells that ended in an error, and of those that were not run.
 FAILED = """() => window.jupyterapp.shell.currentWidget.content.widgets
   .filter((cell) => cell.model.type === 'code' && (!cell.model.executionCount ||
@@ -139,6 +141,15 @@ def move(page, widget) -> list[str]:
     return still
 
 
+def shut_down_kernels(address: str, token: str) -> None:
+    """Give back the memory of the chapter's kernel before the next one starts."""
+    kernels = f"{address}/api/kernels"
+    given = {"headers": {"Authorization": f"token {token}"}}
+    for kernel in json.load(urlopen(Request(kernels, **given), timeout=20)):
+        end = Request(f"{kernels}/{kernel['id']}", method="DELETE", **given)
+        urlopen(end, timeout=20).close()
+
+
 @pytest.mark.parametrize("path", PAGES)
 def test_a_chapter_works_in_jupyterlab(lab, browser, path):
     address, token = lab
@@ -146,12 +157,15 @@ def test_a_chapter_works_in_jupyterlab(lab, browser, path):
     page, errors = context.new_page(), []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda said: said.type == "error" and errors.append(said.text))
-    page.goto(f"{address}/lab/tree/{path.name}?token={token}")
+    # A workspace of its own, or JupyterLab opens the chapters before again as well.
+    workspace = f"{address}/lab/workspaces/chapter-{path.name[:2]}"
+    page.goto(f"{workspace}/tree/{path.name}?token={token}")
     page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
     page.wait_for_function("window.jupyterapp?.shell.currentWidget?.sessionContext")
     page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.ready")
     page.set_default_timeout(60_000)
     page.evaluate(RUN_ALL)
+    page.wait_for_function("window.ran", timeout=400_000)
     meant = [c.id for c in code_cells(path) if "raises-exception" in tags(c)]
     assert page.evaluate(FAILED) == meant, "cells that failed, and those that are to"
     widgets = page.locator(".jp-OutputArea-output .widget-vbox:has(.jp-OutputArea)")
@@ -165,3 +179,4 @@ def test_a_chapter_works_in_jupyterlab(lab, browser, path):
     assert "Right." in quiz.inner_text() or "Wrong." in quiz.inner_text()
     assert not errors
     context.close()
+    shut_down_kernels(address, token)

@@ -67,13 +67,13 @@ class PeakMemory(threading.Thread):
         pause = 0.1
         while not self.over.wait(pause):
             try:
-                total = self.process.memory_info().rss
                 family = self.process.children(recursive=True)
                 pause = 1.0 if family else 0.1  # asking many takes time itself
-                for child in family:
-                    # What several share, such as Ray's workers, counts once.
-                    held = child.memory_full_info()
-                    total += getattr(held, "pss", held.rss)
+                if not family:
+                    total = self.process.memory_info().rss
+                else:  # what several share, such as torch's code, counts once
+                    held = [p.memory_full_info() for p in (self.process, *family)]
+                    total = sum(getattr(one, "pss", one.rss) for one in held)
             except psutil.Error:
                 continue
             self.gb = max(self.gb, total / 1e9)
