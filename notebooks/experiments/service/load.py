@@ -79,8 +79,7 @@ def main() -> None:
         ask_together(client, name, 1, tokens=2)  # the first request prepares much
         for clients in (1, 2, 4, 8):
             found = ask_together(client, name, clients)
-            kept = ("clients", "first", "per_second")
-            rounded = {key: round(found[key], 2) for key in kept}
+            rounded = {key: round(value, 2) for key, value in found.items()}
             rows.append({"server": server} | rounded)
             print(rows[-1], flush=True)
         stop_all()
@@ -94,6 +93,7 @@ def table() -> list[dict[str, str | float]]:
             "server": row["server"],
             "clients": int(row["clients"]),
             "first": float(row["first"]),
+            "last": float(row["last"]),
             "per_second": float(row["per_second"]),
         }
         for row in read_table(TABLE)

@@ -104,9 +104,9 @@ def rows_written(folder: Path) -> int:
 
 class Notes(threading.Thread):
     """Notes every ten seconds how far a job is and what memory it takes, in a table
-    of the job's folder. A job that goes on goes on with its notes: the seconds count
-    the time at work, the core seconds what its processes took of the processor, which
-    is the same on a machine that has other work too."""
+    of the job's folder. A job that goes on goes on with its notes: `run` counts its
+    starts, the seconds the time at work, the core seconds what its processes took of
+    the processor, which is the same on a machine that has other work too."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(daemon=True)
@@ -116,6 +116,7 @@ class Notes(threading.Thread):
         worked = float(before[-1]["seconds"]) if before else 0.0
         self.start_time = time.perf_counter() - worked
         self.core_seconds = float(before[-1]["core_seconds"]) if before else 0.0
+        self.run_number = int(before[-1]["run"]) + 1 if before else 1
         self.taken: dict[int, float] = {}  # of each process, which may be gone
 
     def note(self) -> None:
@@ -128,6 +129,7 @@ class Notes(threading.Thread):
             except psutil.Error:
                 continue
         row = {
+            "run": self.run_number,
             "seconds": round(time.perf_counter() - self.start_time, 1),
             "core_seconds": round(self.core_seconds + sum(self.taken.values()), 1),
             "texts": rows_written(self.folder),
@@ -207,7 +209,8 @@ def main() -> None:
         how = {"nodes": asked.nodes, "workers": asked.workers}
         at_work = {"texts_per_second": round(pace(notes))}
         shares = {"files_per_node": " + ".join(map(str, files))}
-        row = how | notes[-1] | at_work | shares
+        last = {key: value for key, value in notes[-1].items() if key != "run"}
+        row = how | last | at_work | shares
         append_to_table(WORKERS, [row])
     else:
         write_table(asked.aside, notes)

@@ -34,10 +34,11 @@ def plot_job(
 ) -> None:
     """Show over minutes how many texts a job had written, what memory it took and what
     a million would cost at its pace so far, and how fast more workers and nodes are.
+    A dashed line stands where the job was started again.
 
-    A note has `seconds`, `texts` and `gigabytes`; what is compared has `nodes`,
-    `workers` and `texts_per_second`; `price` is in dollars per hour. Used in notebook
-    13.
+    A note has `run` (the number of the start), `seconds`, `texts` and `gigabytes`; what
+    is compared has `nodes`, `workers` and `texts_per_second`; `price` is in dollars per
+    hour. Used in notebook 13.
     """
     import matplotlib.pyplot as plt
 
@@ -55,6 +56,14 @@ def plot_job(
     memory.set(xlabel="minutes", ylabel="memory of all processes, GB", ylim=(0, None))
     money.plot(minutes, cost, "C2")
     money.set(xlabel="minutes", ylabel="dollars per million texts", ylim=(0, None))
+    again = [
+        minute
+        for minute, before, note in zip(minutes[1:], notes, notes[1:], strict=False)
+        if before["run"] != note["run"]
+    ]
+    for axes in (written, memory, money):
+        for minute in again:
+            axes.axvline(minute, color="C5", linestyle="--")
     names = [
         f"{row['workers']} worker{'s' * (int(row['workers']) > 1)}"
         + (f",\n{row['nodes']} nodes" if int(row["nodes"]) > 1 else "")
