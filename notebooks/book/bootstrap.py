@@ -29,7 +29,7 @@ FOR_LOCK = os.path.join("tests", "lock_requirements.txt")  # what it holds besid
 OLDEST, NEWEST = (3, 11), (3, 14)
 RANGE = "{}.{} to {}.{}".format(*(OLDEST + NEWEST))
 OLDEST_UV = (0, 9)  # the first that knows all the options used here
-DISK_GB = 5  # packages 2 GB, models 0.6 GB, and room to unpack them
+DISK_GB = 5  # packages 2.5 GB, models 1.7 GB, and room to unpack
 LOG = os.path.join("build", "setup.log")
 
 # Which versions of the packages: the environment's folder, and how uv chooses them.

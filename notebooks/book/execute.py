@@ -287,7 +287,8 @@ def run(paths: list[Path], stored: list[Path] | None = None) -> int:
     def keep(path: Path, notebook: nbformat.NotebookNode) -> None:
         if path.parent == NOTEBOOKS:
             done[path] = copy.deepcopy(notebook)
-            pages.link_terms(notebook)
+            pages.link_terms(notebook, path.stem[:2])
+            pages.mark(path, notebook)
         pages.describe(path, notebook)
         for cell in notebook.cells:
             finish_frames(cell)
@@ -312,6 +313,12 @@ def run(paths: list[Path], stored: list[Path] | None = None) -> int:
             (source / page.name).write_text(text, "utf-8")
     listed = {path: done[path] for path in sorted(done)}
     (source / "claims.md").write_text(pages.claims(listed), "utf-8")
+    (source / "glossary.md").write_text(pages.glossary(listed), "utf-8")
+    (source / "thumbnails").mkdir()
+    for path, notebook in listed.items():
+        for name, picture in pages.thumbnails(notebook).items():
+            file = source / "thumbnails" / f"{path.stem[:2]}-{name}.png"
+            file.write_bytes(picture)
     for folder in ("figures", "data", "book/_static"):
         shutil.copytree(NOTEBOOKS / folder, source / Path(folder).name)
     from sphinx.cmd.build import build_main

@@ -125,9 +125,11 @@ def notebook_text(path: Path) -> str:
 
 
 def notebooks_table(folder: str) -> str:
-    rows = ["| notebook | what you can do after it |", "|---|---|"]
+    """Return the table of the chapters: number, title and promise of each."""
+    rows = ["| | notebook | what you can do after it |", "|---|---|---|"]
     for path in chapters():
-        rows.append(f"| [{title(path)}]({folder}{path.name}) | {promise(path)} |")
+        link = f"[{title(path)}]({folder}{path.name})"
+        rows.append(f"| {path.name[:2]} | {link} | {promise(path)} |")
     return "\n".join(rows)
 
 
@@ -203,35 +205,48 @@ def recipes_table() -> str:
 
 def sittings_table() -> str:
     """Return the table of for_teachers.md: what each sitting needs and offers."""
+    from book.downloads import bases_of
     from helpers import exercises
 
     rows = [
-        "| chapter | minutes to read | exercises | models to fetch |",
-        "|---|---|---|---|",
+        "| chapter | minutes to read | seconds to run | exercises | models to fetch |",
+        "|---|---|---|---|---|",
     ]
+    sums = [0, 0, 0]
     for path in chapters():
         number = path.name[:2]
         importlib.import_module(f"helpers.exercises.chapter_{number}")
         count = sum(name.startswith(f"{number}.") for name in exercises.EXERCISES)
         goals = next(c.source for c in nbformat.read(path, 4).cells if c.id == "goals")
-        minutes = re.search(r"It takes (.+?) to read", goals)[1]
+        said = re.search(r"(\d+) minutes to read and (\d+) seconds to run", goals)
         fetch = re.search(r"the first run \w+ (\d+ MB)", goals)[1]
         place = f"[{number} {title(path)}](../{path.name})"
-        rows.append(f"| {place} | {minutes} | {count} | {fetch} |")
-    return "\n".join(rows)
+        rows.append(f"| {place} | {said[1]} | {said[2]} | {count} | {fetch} |")
+        sums = [a + int(b) for a, b in zip(sums, (said[1], said[2], count))]
+    table = catalogue()
+    bases = set().union(*(bases_of(name) for name in table["embedded"]))
+    fetch = f"{sum(table['bases'][name]['mb'] for name in bases)} MB, as chapters share"
+    total = " | ".join(str(number) for number in sums)
+    return "\n".join([*rows, f"| **all** | {total} | {fetch} models |"])
 
 
 def cheat_sheet_table() -> str:
-    """Return the table of cheat_sheet.md from cheat_sheet.toml."""
+    """Return the table of cheat_sheet.md from cheat_sheet.toml: a row per task, its
+    call below its name, so that neither is squeezed."""
     path = NOTEBOOKS / "book" / "cheat_sheet.toml"
     pages = {path.name[:2]: path.name for path in chapters()}
-    rows = ["| task | call | each answer holds | mind |", "|---|---|---|---|"]
+    rows = ["| task, and how it is called | each answer holds | watch out |"]
+    rows.append("|---|---|---|")
     for task in tomllib.loads(path.read_text("utf-8"))["task"]:
-        keys = ", ".join(f"`{key}`" for key in task["keys"]) or "numbers"
+        keys = ", ".join(f"`{key}`" for key in task["keys"]) or "an array of numbers"
         # A chapter that is being written is not there yet.
         there = pages.get(task["chapter"])
         name = f"[{task['name']}](../{there})" if there else task["name"]
-        cells = [name, f"`{task['call']}`", keys, task["trap"]]
+        if "besides" in task:
+            name += f", the same as {task['besides']}"
+        if task.get("own"):
+            name += " **(own)**"
+        cells = [f"{name}<br>`{task['call']}`", keys, task["trap"]]
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 

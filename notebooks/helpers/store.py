@@ -154,7 +154,7 @@ def cache_error(error: OSError) -> CacheError:
     return CacheError(
         f"The cache folder {cache_folder()} cannot be used: {why}. Nothing half-done "
         f"was kept. Make room or permission there, or set {CACHE_VARIABLE} to "
-        "a folder with 1 GB of space, and run the cell again."
+        "a folder with 2 GB of space, and run the cell again."
     )
 
 
