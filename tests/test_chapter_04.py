@@ -76,7 +76,7 @@ def test_an_outcome_is_one_short_line():
         raise ValueError(f"not {given},\nand more\n" + "x" * 200)
 
     for run in (fails, lambda given: "a\n" * 100):
-        assert len(outcome(run, 7)) <= 100
+        assert len(outcome(run, 7)) <= 200
         assert "\n" not in outcome(run, 7)
     assert outcome(fails, 7).startswith("ValueError: not 7, and more")
 

@@ -26,6 +26,36 @@ def plot_waves(clips: Mapping[str, object]) -> None:
     plt.show()
 
 
+def plot_piece(piece, strengths) -> None:
+    """Draw a piece of a sound, and beside it the strength of each tone in it.
+
+    `piece` holds samples at 16,000 per second, `strengths` the Fourier transform's
+    values from 0 to 8,000 Hz. Used in notebook 04.
+    """
+    import matplotlib.pyplot as plt
+    import numpy as np
+
+    _, (left, right) = plt.subplots(1, 2, figsize=(6.5, 2.4))
+    left.plot(1000 * np.arange(len(piece)) / RATE, piece)
+    left.set(xlabel="milliseconds", title="the piece")
+    right.plot(np.linspace(0, RATE / 2, len(strengths)), strengths)
+    right.set(xlabel="Hz", title="how strong each tone is", ylim=(0, None))
+    plt.show()
+
+
+def name_pitches(axes, pitches: int) -> None:
+    """Label the vertical axis of mel features with frequencies."""
+    import numpy as np
+    from transformers.audio_utils import hertz_to_mel
+
+    shown = np.array([500.0, 1000.0, 2000.0, 4000.0, 8000.0])
+    mels = hertz_to_mel(shown, mel_scale="slaney")
+    # The filters' middles stand evenly between 0 and 8,000 Hz on the mel scale.
+    places = mels / mels[-1] * (pitches + 1) - 0.5
+    axes.set_yticks(places.clip(0, pitches), [f"{hertz:,.0f}" for hertz in shown])
+    axes.set_ylabel("pitch in Hz")
+
+
 def plot_mel(mel, windows: int) -> None:
     """Draw the first `windows` columns of log-mel features, shape (pitches, windows).
 
@@ -41,7 +71,8 @@ def plot_mel(mel, windows: int) -> None:
         interpolation="none",
         extent=(0, windows / 100, 0, len(mel)),
     )
-    axes.set(xlabel="seconds", ylabel="pitch, low to high")
+    axes.set(xlabel="seconds")
+    name_pitches(axes, len(mel))
     axes.figure.colorbar(image, label="how strong (log)")
     plt.show()
 
@@ -84,27 +115,34 @@ def plot_sound(audio, title: str) -> None:
         interpolation="none",
         extent=(0, seconds, 0, len(shown)),
     )
-    below.set(xlabel="seconds", ylabel="pitch")
+    below.set(xlabel="seconds")
+    name_pitches(below, len(shown))
     plt.show()
 
 
 def plot_costs(costs) -> None:
     """Draw for each task the seconds of an answer and the memory of its process.
 
-    `costs` is a frame with `task`, `answer` (seconds), `gb`, and one row `libraries`,
-    drawn as a line. Used in notebook 04.
+    `costs` is a frame with `task`, `parameters`, `answer` (seconds), `gb`, and one row
+    `libraries`. A black mark says what libraries and weights (four bytes per parameter)
+    would take. Used in notebook 04.
     """
     import matplotlib.pyplot as plt
 
     bare = costs["task"] == "libraries"
     tasks = costs[~bare].sort_values("answer")
-    _, (left, right) = plt.subplots(1, 2, sharey=True, figsize=(7.5, 4))
-    bars = left.barh(tasks["task"], tasks["answer"])
-    left.bar_label(bars, fmt="%.2f", padding=3, fontsize=9)
-    left.set(xlabel="seconds of one core per answer")
-    left.set_xlim(0, 1.15 * tasks["answer"].max())
-    bars = right.barh(tasks["task"], tasks["gb"], color="C1")
-    right.bar_label(bars, fmt="%.2f", padding=3, fontsize=9)
-    right.axvline(costs[bare]["gb"].item(), color="black", linestyle="--")
-    right.set(xlabel="GB at most; dashed: no model", xlim=(0, 1.2 * tasks["gb"].max()))
+    _, (left, right) = plt.subplots(1, 2, sharey=True, figsize=(7.5, 4.4))
+    left.hlines(tasks["task"], 0.005, tasks["answer"], color="C0", alpha=0.3)
+    left.plot(tasks["answer"], tasks["task"], "o")
+    for task, seconds in zip(tasks["task"], tasks["answer"], strict=True):
+        left.text(1.3 * seconds, task, f"{seconds:.2f}", va="center", fontsize=10)
+    left.set(xscale="log", xlim=(0.005, 8), title="seconds of one core")
+    ticks = [0.01, 0.1, 1]
+    left.set_xticks(ticks, [str(tick) for tick in ticks])
+    left.tick_params(axis="x", which="minor", bottom=False)
+    bars = right.barh(tasks["task"], tasks["gb"], color="C1", height=0.6)
+    right.bar_label(bars, fmt="%.2f", padding=6, fontsize=10)
+    known = costs[bare]["gb"].item() + 4 * tasks["parameters"] / 1e9
+    right.plot(known, tasks["task"], "k|", markersize=13, markeredgewidth=2)
+    right.set(title="GB of memory at most", xlim=(0, 1.2 * tasks["gb"].max()))
     plt.show()

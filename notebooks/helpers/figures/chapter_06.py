@@ -19,7 +19,7 @@ def plot_next_tokens(
     places = next(iter(logits.values()))[0].topk(10).indices
     words = [repr(tokenizer.decode(place)) for place in places]
     rows, columns = -(-len(logits) // 3), min(3, len(logits))
-    size = (max(4.5, 1.2 + 1.8 * columns), 2.6 * rows + 0.3 + 0.3 * bool(title))
+    size = (max(6.5, 1.2 + 1.8 * columns), 2.6 * rows + 0.3 + 0.3 * bool(title))
     figure, grid = plt.subplots(
         rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False
     )
@@ -49,7 +49,7 @@ def plot_tree(model, tokenizer, prompt: str, width: int = 3, depth: int = 3) -> 
     inputs = tokenizer(prompt, return_tensors="pt").to(model.device)
     paths, heights = inputs["input_ids"], [0.5]
     chances = torch.ones(1, device=paths.device)
-    axes = plt.figure(figsize=(7.5, 1.2 + 0.18 * width**depth)).add_subplot()
+    axes = plt.figure(figsize=(7.5, 1.2 + 0.2 * width**depth)).add_subplot()
     for level in range(1, depth + 1):
         best = model(paths).logits[:, -1].softmax(-1).topk(width)
         paths = paths.repeat_interleave(width, dim=0)
@@ -61,9 +61,10 @@ def plot_tree(model, tokenizer, prompt: str, width: int = 3, depth: int = 3) -> 
             zip(heights, chances.tolist(), strict=True)
         ):
             line = [parents[place // width], height]
-            axes.plot([level - 0.35, level], line, "C0", lw=0.3 + 9 * chance)
+            axes.plot([level - 0.45, level], line, "C0", lw=0.3 + 9 * chance)
             word = repr(tokenizer.decode(paths[place, -1]))
-            axes.text(level, height, f" {word} {chance:.3f}", va="center", size=9)
-    axes.text(0.62, 0.5, prompt, ha="right", va="center")
-    axes.set(xlim=(-0.4, depth + 0.7), frame_on=False, xticks=[], yticks=[])
+            said = f"{chance:.3f}" if chance >= 0.0005 else "< 0.001"
+            axes.text(level, height, f" {word} {said}", va="center", size=10)
+    axes.text(0.53, 0.5, prompt, ha="right", va="center")
+    axes.set(xlim=(-0.1, depth + 0.7), frame_on=False, xticks=[], yticks=[])
     plt.show()
