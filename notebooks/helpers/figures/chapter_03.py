@@ -17,9 +17,11 @@ def plot_names(images: Sequence, answers: Sequence[list[dict]]) -> None:
     import matplotlib.pyplot as plt
 
     rows = len(images)
-    _, grid = plt.subplots(
-        rows, 2, figsize=(6.5, 1.5 * rows + 0.3), width_ratios=[2, 3], squeeze=False
-    )
+    # A picture that stands upright gets a taller row, so that it does not shrink.
+    heights = [min(2.4, 1.9 * image.height / image.width) for image in images]
+    figure, grid = plt.subplots(rows, 2, width_ratios=[2, 3], squeeze=False)
+    figure.set_size_inches(6.5, sum(heights) + 0.3)
+    grid[0, 0].get_gridspec().set_height_ratios(heights)
     for image, answer, (left, right) in zip(images, answers, grid, strict=True):
         left.imshow(image)
         left.axis("off")

@@ -101,11 +101,15 @@ def plot_boxes(image, objects: Sequence[dict], title: str = "") -> None:
         width, height = box["xmax"] - box["xmin"], box["ymax"] - box["ymin"]
         corner = (box["xmin"], box["ymin"])
         axes.add_patch(Rectangle(corner, width, height, fill=False, color=colour, lw=2))
+        # Left and right by turns: two boxes around one thing keep both their numbers.
+        place = ("xmin", "left") if number % 2 else ("xmax", "right")
         axes.text(
-            *corner,
+            box[place[0]],
+            box["ymin"],
             str(number),
             color="white",
             size=9,
+            ha=place[1],
             va="bottom",
             bbox={"facecolor": colour, "edgecolor": "none", "pad": 1.5},
         )
