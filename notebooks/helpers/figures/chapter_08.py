@@ -23,15 +23,17 @@ def plot_pictures(
     lines = [fill(title, letters, break_long_words=False) for title in titles]
     tall = max([line.count("\n") + 1 for line in lines if line], default=0)
     height = min(width, 1.0) + 0.2 * tall + 0.1
-    figure = plt.figure(figsize=(6.5, height))
-    groups = len(images) // (every or len(images))
-    each = len(images) // groups
-    grid = figure.add_gridspec(1, groups, wspace=0.2)
-    inner = [part.subgridspec(1, each).subplots(squeeze=False)[0] for part in grid]
-    axes = [axis for group in inner for axis in group]
+    shares = [1.0] * len(images)
+    if every:  # a narrow empty column after each group but the last
+        for place in range(len(images) - every, 0, -every):
+            shares.insert(place, 0.4)
+    options = {"figsize": (6.5, height), "width_ratios": shares, "squeeze": False}
+    _, columns = plt.subplots(1, len(shares), **options)
+    for column in columns[0]:
+        column.axis("off")
+    axes = [axis for axis, share in zip(columns[0], shares, strict=True) if share == 1]
     for axis, image in zip(axes, images, strict=True):
         axis.imshow(image)
-        axis.axis("off")
     for axis, line in zip(axes, lines, strict=False):
         axis.set_title(line, fontsize=9)
     plt.show()
