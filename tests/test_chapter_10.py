@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from verdicts import assert_pointer
 
-from experiments import scaling
+from experiments import alice, scaling
 from helpers import check
 from helpers.exercises import chapter_10 as solved
 
@@ -72,6 +72,20 @@ def test_every_weight_counts_in_both(page, library):
 def test_a_text_longer_than_the_places_is_refused(page, library):
     with pytest.raises(IndexError):
         copied(page, library)(torch.zeros(1, 13, dtype=torch.long))
+
+
+@pytest.mark.model
+@torch.no_grad()
+def test_the_stored_gpt_predicts_text_that_it_has_not_seen():
+    from transformers import AutoTokenizer, GPT2LMHeadModel
+
+    model = GPT2LMHeadModel.from_pretrained(alice.STORE, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(alice.STORE)
+    text, held_out = scaling.read()
+    assert tokenizer(text[:999]) == scaling.learn_tokens(text)(text[:999])
+    rows = [row["input_ids"] for row in scaling.examples(tokenizer, held_out)]
+    ids = torch.stack(rows)
+    assert model(ids, labels=ids).loss < 4  # 6.2 for a guess
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,15 @@ answers from right ones.
 
 import ast
 import math
+from types import SimpleNamespace
 
 import pages
 import pytest
 import torch
 from places import NOTEBOOKS
+from tokenizers import ByteLevelBPETokenizer, Tokenizer
 from torch.nn.functional import cross_entropy
+from transformers import PreTrainedTokenizerFast
 from verdicts import assert_pointer
 
 from experiments import gpt as module
@@ -77,6 +80,30 @@ def test_the_page_trains_as_the_experiment_does():
     ):
         assert words in cell
     assert scaling.RATE == 2e-3
+
+
+def test_the_page_prepares_as_the_experiment_does(monkeypatch):
+    """Text, tokens, examples and first weights are those behind the stored table."""
+    monkeypatch.chdir(NOTEBOOKS)
+    space = {
+        "torch": torch,
+        "ByteLevelBPETokenizer": ByteLevelBPETokenizer,
+        "Tokenizer": Tokenizer,
+        "PreTrainedTokenizerFast": PreTrainedTokenizerFast,
+        "model": SimpleNamespace(device="cpu"),
+    }
+    pages.run(CELLS, ["data", "tokens", "rows", "examples", "config"], space)
+    text, held_out = scaling.read()
+    assert (space["text"], space["held_out"]) == (text, held_out)
+    tokenizer = scaling.learn_tokens(text)
+    for part, rows in (("train_dataset", text), ("eval_dataset", held_out)):
+        for ours, theirs in zip(
+            space["data"][part], scaling.examples(tokenizer, rows), strict=True
+        ):
+            assert torch.equal(ours["input_ids"], theirs["input_ids"])
+            assert torch.equal(ours["labels"], theirs["labels"])
+    ours, theirs = space["gpt2"].parameters(), scaling.small_gpt(96).parameters()
+    assert all(map(torch.equal, ours, theirs))
 
 
 def not_shifted(ids, length):

@@ -1,8 +1,8 @@
-"""Chapter 10: maps of attention weights, of all heads, and of one head."""
+"""Chapter 10: maps of attention weights, and of all heads."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 
 def plot_weights(maps: Mapping[str, object]) -> None:
@@ -37,43 +37,8 @@ def plot_heads(scores: Mapping[str, object]) -> None:
         len(scores), 1, figsize=(6.5, 1.8 * len(scores)), sharex=True
     )
     for axes, (title, found) in zip(rows, scores.items(), strict=True):
-        picture = axes.imshow(found.T, vmin=0, vmax=1, cmap="viridis")
+        picture = axes.imshow(found.T, vmin=0, vmax=1, cmap="viridis", aspect="auto")
         axes.set(title=title, ylabel="head", yticks=range(0, found.shape[1], 2))
-    rows[-1].set(xlabel="block", xticks=range(0, found.shape[0], 5))
+    rows[-1].set(xlabel="block", xticks=range(0, found.shape[0], 2))
     figure.colorbar(picture, ax=list(rows), label="mean weight")
-    plt.show()
-
-
-def plot_head(weights, tokens: Sequence[str]) -> None:
-    """Draw where each token of a text looks, the first token in a column of its own.
-
-    `weights` is one head's tensor (tokens, tokens), on any device; `tokens` are the
-    texts of the tokens. The first column has its numbers written in, the rest a
-    colour scale of their own.
-    """
-    import matplotlib.pyplot as plt
-    import torch
-
-    weights = weights.detach().cpu()
-    rest = weights[:, 1:].clone()
-    rest[torch.ones_like(weights, dtype=torch.bool).triu(1)[:, 1:]] = float("nan")
-    size = len(tokens)
-    figure, (left, right) = plt.subplots(
-        1,
-        2,
-        figsize=(2.4 + 0.32 * size, 1.2 + 0.28 * size),
-        width_ratios=[1.6, size - 1],
-        sharey=True,
-    )
-    left.imshow(torch.zeros(size, 1), cmap="Greys", aspect="auto")
-    for row, share in enumerate(weights[:, 0].tolist()):
-        left.text(0, row, f"{share:.2f}", ha="center", va="center", size=9)
-    left.set_xticks([0], [f"{tokens[0]} (first)"], rotation=60, ha="right")
-    left.set_yticks(range(size), tokens)
-    left.set_ylabel("token that looks")
-    top = float(rest.nan_to_num().max())
-    picture = right.imshow(rest, vmin=0, vmax=top, cmap="viridis", aspect="auto")
-    right.set_xticks(range(size - 1), tokens[1:], rotation=60, ha="right")
-    right.set_xlabel("token that is looked at")
-    figure.colorbar(picture, ax=[left, right], label="weight")
     plt.show()

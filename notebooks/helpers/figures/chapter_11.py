@@ -76,8 +76,9 @@ def plot_scaling(runs) -> None:
     looks = dict(zip(sorted(runs.parameters.unique()), ["C1", "C2", "C0"], strict=True))
     marks = dict(zip(looks, "o^s", strict=True))
     for axes, amount in zip(row, amounts, strict=True):
-        for size, run in runs[runs.characters == amount].groupby("parameters"):
-            name = f"{size / 1e6:.1f} million"
+        part = runs[runs.characters == amount]
+        for (size, width), run in part.groupby(["parameters", "width"]):
+            name = f"{width} wide ({size / 1e6:.1f} million)"
             axes.loglog(
                 run.flop,
                 run.held_out_loss,
@@ -86,7 +87,10 @@ def plot_scaling(runs) -> None:
                 ms=4,
                 label=name,
             )
-        axes.set_title(f"{amount / 1000:,.0f} thousand characters", fontsize=10)
+        share = round(amounts[-1] / amount)
+        axes.set_title(
+            f"1/{share} of the text" if share > 1 else "all the text", size=10
+        )
         axes.set_xticks([1e10, 1e11, 1e12], ["10", "100", "1,000"])
         axes.set_yticks([4, 4.5, 5, 5.5], ["4.0", "4.5", "5.0", "5.5"])
         axes.minorticks_off()
@@ -95,6 +99,10 @@ def plot_scaling(runs) -> None:
     figure.supxlabel("operations, in billions", fontsize=10)
     handles, names = row[0].get_legend_handles_labels()
     figure.legend(
-        handles, names, title="parameters", loc="outside upper center", ncols=3
+        handles,
+        names,
+        title="width (and parameters) of the model",
+        loc="outside upper center",
+        ncols=3,
     )
     plt.show()

@@ -1,8 +1,25 @@
-"""Chapter 12: what the transfer experiment measured."""
+"""Chapter 12: a confusion matrix, and what the transfer experiment measured."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from .common import plot_matrix
+
 MARKS = {"TF-IDF": "o", "frozen": "s", "fine-tuned": "^", "random weights": "v"}
+
+
+def plot_confusion(truth, answers, labels: Sequence[str]) -> None:
+    """Draw how many texts of each label (rows) got each answer (columns).
+
+    `truth` and `answers` are tensors of the numbers of labels, one number per text.
+    The accuracy is the title.
+    """
+    size = len(labels)
+    counts = (truth * size + answers).bincount(minlength=size**2).view(size, size)
+    names = {"xlabel": "what the model says", "ylabel": "label"}
+    names["title"] = f"accuracy {(truth == answers).float().mean():.3f}"
+    plot_matrix(counts, labels, labels, "requests", "%.0f", **names)
 
 
 def plot_transfer(results) -> None:
@@ -21,7 +38,8 @@ def plot_transfer(results) -> None:
             low, mean, high = (runs[column].agg(how) for how in ("min", "mean", "max"))
             spread = [(mean - low).clip(0), (high - mean).clip(0)]
             look = {"marker": mark, "capsize": 3, "color": f"C{place}"}
-            axes.errorbar(mean.index, mean, yerr=spread, label=method, **look)
+            beside = mean.index * 1.07 ** (place - 1.5)  # so that no bar hides another
+            axes.errorbar(beside, mean, yerr=spread, label=method, **look)
     sizes = sorted(results.examples.unique())
     for axes in (left, right):
         axes.set_xscale("log", base=2)
@@ -29,7 +47,8 @@ def plot_transfer(results) -> None:
         axes.set_xlabel("labelled requests")
         axes.grid(alpha=0.3)
     left.axhline(1 / 8, color="black", linestyle=":")
-    left.annotate("chance", (sizes[0], 1 / 8), (0, 3), textcoords="offset points")
+    at = {"textcoords": "offset points", "ha": "right"}
+    left.annotate("chance", (sizes[-1], 1 / 8), (0, 3), **at)
     left.set(ylabel="test accuracy", ylim=(0, 1))
     right.set_yscale("log")
     ticks = [0.01, 0.1, 1, 10, 100]

@@ -47,12 +47,14 @@ def plot_matrix(
     fmt: str | None = "%.2f",
     limits: tuple[float, float] | None = None,
     title: str = "",
+    xlabel: str = "",
+    ylabel: str = "",
 ) -> None:
     """Draw a matrix of numbers as colours, with a colour bar and its labels.
 
     `values` is a tensor or array (rows, columns) on any device; `label` says what the
     colour means; `fmt=None` leaves the numbers out of the cells; `limits` fixes the
-    lowest and the highest colour.
+    lowest and the highest colour; `xlabel` and `ylabel` name the axes.
     """
     import matplotlib.pyplot as plt
     import numpy as np
@@ -76,7 +78,7 @@ def plot_matrix(
                     column, row, text, ha="center", va="center", color=colour, size=9
                 )
     axes.figure.colorbar(image, label=label)
-    axes.set_title(title)
+    axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
     plt.show()
 
 
