@@ -78,8 +78,9 @@ def model_for(task: str, kind: str | None = None) -> dict[str, str]:
         return chosen | {"device": _place(own)}
     name = entry["embedded"]
     folder = embedded(name)
-    stands_in = f"stands in for {hub.split('/')[-1]}"
-    print(f"{task}: {name} ({size_of(folder)}), {stands_in}{hint}")
+    full_size = hub.split("/")[-1]
+    whose = "as on the Hub" if name == full_size else f"stands in for {full_size}"
+    print(f"{task}: {name} ({size_of(folder)}), {whose}{hint}")
     return {"model": str(folder), "device": _place(own)}
 
 
