@@ -53,7 +53,7 @@ def plot_job(
     written.plot(minutes, [count / 1000 for count in texts])
     written.set(xlabel="minutes", ylabel="texts written, thousands", ylim=(0, None))
     memory.plot(minutes, [float(note["gigabytes"]) for note in notes], "C1")
-    memory.set(xlabel="minutes", ylabel="memory of all processes, GB", ylim=(0, None))
+    memory.set(xlabel="minutes", ylabel="memory of all processes, GB", ylim=(0, 4.5))
     money.plot(minutes, cost, "C2")
     money.set(xlabel="minutes", ylabel="dollars per million texts", ylim=(0, None))
     again = [
@@ -64,6 +64,7 @@ def plot_job(
     for axes in (written, memory, money):
         for minute in again:
             axes.axvline(minute, color="C5", linestyle="--")
+            axes.text(minute, 0, " started again", color="C5")
     names = [
         f"{row['workers']} worker{'s' * (int(row['workers']) > 1)}"
         + (f",\n{row['nodes']} nodes" if int(row["nodes"]) > 1 else "")
