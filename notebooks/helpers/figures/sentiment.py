@@ -35,19 +35,20 @@ def plot_sentiment(classifier, text: str) -> None:
         1, 2, figsize=(7.5, height), width_ratios=[1, 2]
     )
     tokens = classifier.tokenizer.tokenize(text)
-    figure.suptitle("tokens: " + " | ".join(tokens), fontsize=9, wrap=True)
+    figure.suptitle("tokens: " + " | ".join(tokens), fontsize=10, wrap=True)
     labels = sorted(scores)
     bars = left.bar(labels, [scores[label] for label in labels], color=["C1", "C0"])
     left.bar_label(bars, fmt="%.3f")
     left.set(ylim=(0, 1.1), title="score of each label")
-    left.tick_params(axis="x", labelsize=8)
+    left.tick_params(axis="x", labelsize=9)
     colours = ["C0" if effect >= 0 else "C1" for effect in effects]
     rows = range(len(words))
-    right.barh(rows, effects, color=colours)
+    bars = right.barh(rows, effects, color=colours)
+    right.bar_label(bars, fmt="%+.3f", padding=3)
     right.set_yticks(rows, words)
     right.invert_yaxis()
     right.axvline(0, color="black", linewidth=0.8)
-    limit = max(0.05, *(abs(effect) for effect in effects)) * 1.2
+    limit = max(0.05, *(abs(effect) for effect in effects)) * 1.4
     right.set(xlim=(-limit, limit), xlabel="speaks for NEGATIVE  <  0  <  for POSITIVE")
-    right.set_title("what each word does")
+    right.set_title("score of POSITIVE: whole minus without the word")
     plt.show()
