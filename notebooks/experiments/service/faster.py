@@ -1,7 +1,7 @@
 """How fast one machine classifies, in several ways: writes faster.csv.
 
 In notebooks/, with the machine to yourself: `python -m experiments.service.faster`,
-three minutes. 256 texts of one to eight sentences, 28 words in the mean; each way
+a minute. 256 texts of one to eight sentences, 28 words in the mean; each way
 reads them once before the clock starts, and the better of two runs counts. Used in
 notebook 13.
 """

@@ -1,7 +1,7 @@
 """A large batch job on Ray Data: writes million.csv, or with --compare workers.csv.
 
-In notebooks/: `python -m experiments.service.million ROWS WORKERS`. The engine is the
-fastest of faster.py, int8 in ONNX Runtime. Every ten seconds it notes how many texts
+In notebooks/: `python -m experiments.service.million ROWS WORKERS`. The engine is
+int8 in ONNX Runtime, one thread per worker. Every ten seconds it notes how many texts
 are written and how much memory all processes hold together. Run again after it was
 stopped, it goes on. `--compare` begins anew and adds a row to workers.csv instead;
 `--nodes 2` runs the job on a cluster of two nodes, both on this machine. Used in
