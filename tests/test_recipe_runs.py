@@ -326,7 +326,8 @@ def test_vits_espeak(espeak, put_texts, tmp_path, monkeypatch):
     wave = model(**tokenizer("two films", return_tensors="pt")).waveform
     assert wave.isfinite().all() and wave.shape[1] >= 256
     lines = spoken.SpokenLines(work)
-    assert len(lines.lines) > 100, "espeak's words were not found in the texts"
+    # Of 118; left out are those whose first sound is late, as that of "plot" is.
+    assert len(lines.lines) > 85, "espeak's words were not found in the texts"
     letters = [sum(line["durations"][1:-1]) for line in lines.lines]
     assert min(letters) > 20  # frames of 16 ms
 
