@@ -149,8 +149,8 @@ def plot_costs(costs) -> None:
         "k|",
         markersize=13,
         markeredgewidth=2,
-        label="libraries and weights",
+        label="libraries\nand weights",
     )
-    right.legend(loc="lower right", fontsize=9)
+    right.legend(loc="center right", fontsize=9)
     right.set(title="GB of memory at most", xlim=(0, 1.2 * tasks["gb"].max()))
     plt.show()
