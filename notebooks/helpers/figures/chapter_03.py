@@ -16,17 +16,18 @@ def plot_names(images: Sequence, answers: Sequence[list[dict]]) -> None:
     """
     import matplotlib.pyplot as plt
 
-    rows = len(images)
     # A picture that stands upright gets a taller row, so that it does not shrink.
     heights = [min(2.4, 1.9 * image.height / image.width) for image in images]
-    figure, grid = plt.subplots(rows, 2, width_ratios=[2, 3], squeeze=False)
+    figure, grid = plt.subplots(len(images), 2, width_ratios=[2, 3], squeeze=False)
     figure.set_size_inches(6.5, sum(heights) + 0.3)
     grid[0, 0].get_gridspec().set_height_ratios(heights)
-    for image, answer, (left, right) in zip(images, answers, grid, strict=True):
+    rows = zip(images, answers, heights, grid, strict=True)
+    for image, answer, height, (left, right) in rows:
         left.imshow(image)
         left.axis("off")
         places = range(len(answer))
-        bars = right.barh(places, [label["score"] for label in answer])
+        scores = [label["score"] for label in answer]
+        bars = right.barh(places, scores, 0.7 * min(heights) / height)
         right.bar_label(bars, fmt="%.2f", padding=3)
         right.set_yticks(places, [label["label"] for label in answer])
         right.invert_yaxis()

@@ -132,7 +132,7 @@ def plot_costs(costs) -> None:
     bare = costs["task"] == "libraries"
     tasks = costs[~bare].sort_values("answer")
     _, (left, right) = plt.subplots(1, 2, sharey=True, figsize=(7.5, 4.4))
-    left.hlines(tasks["task"], 0.005, tasks["answer"], color="C0", alpha=0.3)
+    left.grid(axis="x", alpha=0.4)
     left.plot(tasks["answer"], tasks["task"], "o")
     for task, seconds in zip(tasks["task"], tasks["answer"], strict=True):
         left.text(1.3 * seconds, task, f"{seconds:.2f}", va="center", fontsize=10)
@@ -141,8 +141,16 @@ def plot_costs(costs) -> None:
     left.set_xticks(ticks, [str(tick) for tick in ticks])
     left.tick_params(axis="x", which="minor", bottom=False)
     bars = right.barh(tasks["task"], tasks["gb"], color="C1", height=0.6)
-    right.bar_label(bars, fmt="%.2f", padding=6, fontsize=10)
+    right.bar_label(bars, fmt="%.1f", padding=6, fontsize=10)
     known = costs[bare]["gb"].item() + 4 * tasks["parameters"] / 1e9
-    right.plot(known, tasks["task"], "k|", markersize=13, markeredgewidth=2)
+    right.plot(
+        known,
+        tasks["task"],
+        "k|",
+        markersize=13,
+        markeredgewidth=2,
+        label="libraries\nand weights",
+    )
+    right.legend(loc="center right", fontsize=9)
     right.set(title="GB of memory at most", xlim=(0, 1.2 * tasks["gb"].max()))
     plt.show()

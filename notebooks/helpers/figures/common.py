@@ -64,7 +64,8 @@ def plot_matrix(
     size = (2.4 + 0.5 * len(columns), 1.2 + 0.38 * len(rows))
     _, axes = plt.subplots(figsize=size)
     image = axes.imshow(array, cmap="viridis", vmin=low, vmax=high, aspect="auto")
-    axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right")
+    turn = {"rotation": 45, "ha": "right"} if max(map(len, columns)) > 3 else {}
+    axes.set_xticks(range(len(columns)), columns, **turn)
     axes.set_yticks(range(len(rows)), rows)
     axes.spines[:].set_visible(False)
     if fmt is not None:

@@ -35,7 +35,7 @@ def plot_sentiment(classifier, text: str) -> None:
         1, 2, figsize=(7.5, height), width_ratios=[1, 2]
     )
     tokens = classifier.tokenizer.tokenize(text)
-    figure.suptitle("tokens: " + " | ".join(tokens), fontsize=10, wrap=True)
+    figure.suptitle("tokens: " + " | ".join(tokens), fontsize=10, y=1.05, wrap=True)
     labels = sorted(scores)
     bars = left.bar(labels, [scores[label] for label in labels], color=["C1", "C0"])
     left.bar_label(bars, fmt="%.3f")
@@ -49,6 +49,6 @@ def plot_sentiment(classifier, text: str) -> None:
     right.invert_yaxis()
     right.axvline(0, color="black", linewidth=0.8)
     limit = max(0.05, *(abs(effect) for effect in effects)) * 1.4
-    right.set(xlim=(-limit, limit), xlabel="speaks for NEGATIVE  <  0  <  for POSITIVE")
+    right.set(xlim=(-limit, limit), xlabel="left: for NEGATIVE, right: for POSITIVE")
     right.set_title("score of POSITIVE: whole minus without the word")
     plt.show()
