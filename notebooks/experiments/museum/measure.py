@@ -121,6 +121,19 @@ def holds(question: dict[str, Any], text: str) -> bool:
     return bool(pattern and re.search(pattern, text, re.IGNORECASE))
 
 
+def table(*uses: str) -> pd.DataFrame:
+    """Return the tables of some uses in one, with reading's `verdict` where there is
+    one, whether the `rule` takes the answer, and the `outcome` of both."""
+    rows = pd.concat(
+        [pd.read_csv(STORE.with_stem(use)).assign(use=use) for use in uses]
+    )
+    rows = rows.merge(pd.read_csv(MUSEUM / "verdicts.csv"), how="left").fillna("")
+    asked = rows.to_dict("records")
+    rows["rule"] = [holds(row, row["answer"]) for row in asked]
+    rows["outcome"] = (rows["how"] + ", " + rows["verdict"]).str.strip(", ")
+    return rows
+
+
 def main(use: str = "measure") -> None:
     """Answer the questions of one use and write the table."""
     asked = questions(use)
