@@ -57,7 +57,7 @@ def plot_growth(table: pd.DataFrame) -> None:
     sizes = [1_000, 10_000, 100_000]
     axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axis.minorticks_off()
-    axis.set_xlabel("vectors (each step ten times as many)")
+    axis.set_xlabel("vectors, on a logarithmic axis")
     axis.set_ylabel("milliseconds per question")
     axis.set_ylim(0)
     axis.legend()
