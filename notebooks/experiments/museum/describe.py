@@ -33,7 +33,7 @@ def named(pictures: list[dict]) -> pd.DataFrame:
         name = unicodedata.name(character, "?").split()[-1].lower()
         texts = picture["text"], said[key_of(load(picture))]
         rows[picture["id"]] = [name in text.lower() for text in texts]
-    return pd.DataFrame(rows, index=["word", "sentence"]).T
+    return pd.DataFrame.from_dict(rows, "index", columns=["word", "sentence"])
 
 
 def main() -> None:
