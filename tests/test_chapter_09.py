@@ -7,6 +7,7 @@ import json
 import re
 from itertools import pairwise
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -207,6 +208,16 @@ def test_the_table_of_steps_has_every_question_in_four_ways_all_read():
         read = {(r["question"], r["answer"]) for r in csv.DictReader(file)}
     known = [r for r in rows if r["kind"] == "answer" and r["use"] == "later"]
     assert {(row["question"], row["answer"]) for row in known} <= read
+
+
+def test_the_page_gives_the_first_question_the_stored_answers():
+    cells = nbformat.read(NOTEBOOKS / "09_one_coherent_answer.ipynb", 4).cells
+    outputs = [o for c in cells if c.cell_type == "code" for o in c.outputs]
+    shown = " ".join(" ".join(o.get("text", "") for o in outputs).split())
+    rows = read_table(steps.STORE)
+    again = [row for row in rows if row["question"] == rows[0]["question"]]
+    assert len(again) == 4
+    assert all(row["answer"] in shown for row in again)
 
 
 def test_answers_in_a_batch_are_those_given_one_at_a_time(writer):
