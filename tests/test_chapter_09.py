@@ -7,6 +7,7 @@ import json
 import re
 from itertools import pairwise
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,7 +16,7 @@ from pages import page, run
 from places import NOTEBOOKS
 
 from experiments import index_benchmark
-from experiments.museum import answers, measure
+from experiments.museum import answers, measure, steps
 from experiments.tables import read_table
 from helpers import check
 from helpers.exercises import chapter_09
@@ -80,20 +81,12 @@ def test_the_shared_prompt_is_read_once_and_changes_nothing(writer):
         ("Who found the ring?", "Gold ring. A diver found it beside the pier."),
         ("What is the kite made of?", "Kite. It is made of silk."),
     ]
-    written = answers.write(*zip(*pairs, strict=True), writer, penalty=0, batch_size=2)
+    written = answers.write(*zip(*pairs, strict=True), writer, batch_size=2)
     for pair, sentence in zip(pairs, written, strict=True):
         chat = answers.chat_of(*pair)
         (made,) = writer(chat, max_new_tokens=24, do_sample=False)
         assert made["generated_text"][-1]["content"].strip() == sentence
     assert answers.write([], [], writer) == []
-
-
-def test_words_of_the_evidence_keep_their_logits():
-    scores = torch.arange(12.0).reshape(2, 6)
-    lowered = answers.PreferWords([[0, 5], [3]], 2.0)(None, scores)
-    kept = torch.zeros(2, 6, dtype=torch.bool)
-    kept[0, [0, 5]] = kept[1, 3] = True
-    assert torch.equal(lowered, torch.where(kept, scores, scores - 2))
 
 
 def test_every_question_is_answered_by_the_records_that_it_names():
@@ -104,12 +97,14 @@ def test_every_question_is_answered_by_the_records_that_it_names():
             texts |= {row["id"]: row["text"] for row in rows}
     texts["s017"] = texts["s017"].replace("nineteen forty three", "1943")
     measure, tune = answers.questions("measure"), answers.questions("tune")
+    kinds = [row["kind"] for row in tune]
+    assert [kinds.count(k) for k in ("answer", "none", "trap")] == [16, 5, 5]
     kinds = [row["kind"] for row in measure]
-    assert [kinds.count(k) for k in ("answer", "none", "near")] == [20, 9, 6]
+    assert [kinds.count(k) for k in ("answer", "none", "trap")] == [20, 9, 6]
     assert len({row["question"] for row in measure + tune}) == 61
     later = answers.questions("later")
     kinds = [row["kind"] for row in later]
-    assert [kinds.count(k) for k in ("answer", "none", "near")] == [12, 4, 4]
+    assert [kinds.count(k) for k in ("answer", "none", "trap")] == [12, 4, 4]
     assert len({row["question"] for row in measure + tune + later}) == 81
     for row in measure + tune + later:
         assert bool(row["records"]) == bool(row["accept"]) == (row["kind"] == "answer")
@@ -169,8 +164,8 @@ def test_the_page_answers_as_the_module_that_wrote_its_table(monkeypatch):
     space = {"pd": pd, "stems": answers.stems, "writer": None, "write": write_made_up}
     space |= {"evidence": ours.evidence, "believed": ours.believed}
     space |= {"ANSWERS": measure.ANSWERS}
+    space |= {"NEAR": measure.NEAR, "QUOTE": measure.QUOTE}
     run(cells, ["problems", "answer"], space)
-    assert (space["NEAR"], space["QUOTE"]) == (measure.NEAR, measure.QUOTE)
     theirs = [space["answer"](question) for question in FOUND]
     believed, ours.asked = ours.asked, []
     found = ours.answer(list(FOUND))
@@ -180,9 +175,10 @@ def test_the_page_answers_as_the_module_that_wrote_its_table(monkeypatch):
     hows = [row["how"] for row in found]
     assert hows == ["written", "written", "quoted", "refused", "refused", "refused"]
     assert f'ANSWERS = "{measure.ANSWERS}"' in cells["judge"]
+    assert f"NEAR, QUOTE = {measure.NEAR}, {measure.QUOTE}\n" in cells["bounds"]
 
 
-@pytest.mark.parametrize("use", ["measure", "later"])
+@pytest.mark.parametrize("use", ["tune", "measure", "later"])
 def test_the_table_has_every_question_and_what_the_page_says(use):
     rows = read_table(measure.STORE.with_stem(use))
     asked = answers.questions(use)
@@ -190,10 +186,45 @@ def test_the_table_has_every_question_and_what_the_page_says(use):
         assert [row[name] for row in rows] == [row[name] for row in asked]
     for row in rows:
         assert bool(row["answer"]) == bool(row["record"]) == (row["how"] != "refused")
+        near, quote = (float(row["cosine"]) >= x for x in (measure.NEAR, measure.QUOTE))
+        assert near or row["how"] == "refused"
+        assert quote or row["how"] != "quoted"
+    if use == "tune":
+        return
     with (MUSEUM / "verdicts.csv").open(encoding="utf-8", newline="") as file:
         read = {(r["question"], r["answer"]) for r in csv.DictReader(file)}
     known = [r for r in rows if r["kind"] == "answer" and r["how"] != "refused"]
     assert {(row["question"], row["answer"]) for row in known} <= read
+
+
+def test_the_table_of_steps_has_every_question_in_four_ways_all_read():
+    rows = read_table(steps.STORE)
+    asked = [*answers.questions("tune")[:1], *answers.questions("later")]
+    asked = [row["question"] for row in asked]
+    ways = [(texts, name) for texts in steps.KINDS for name in steps.HELP]
+    expected = [(*way, question) for way in ways for question in asked]
+    assert [(r["texts"], r["help"], r["question"]) for r in rows] == expected
+    with (MUSEUM / "verdicts.csv").open(encoding="utf-8", newline="") as file:
+        read = {(r["question"], r["answer"]) for r in csv.DictReader(file)}
+    known = [r for r in rows if r["kind"] == "answer" and r["use"] == "later"]
+    assert {(row["question"], row["answer"]) for row in known} <= read
+
+
+def test_the_page_gives_the_first_question_the_stored_answers():
+    cells = nbformat.read(NOTEBOOKS / "09_one_coherent_answer.ipynb", 4).cells
+    outputs = [o for c in cells if c.cell_type == "code" for o in c.outputs]
+    shown = " ".join(" ".join(o.get("text", "") for o in outputs).split())
+    rows = read_table(steps.STORE)
+    again = [row for row in rows if row["question"] == rows[0]["question"]]
+    assert len(again) == 4
+    assert all(row["answer"] in shown for row in again)
+
+
+def test_answers_in_a_batch_are_those_given_one_at_a_time(writer):
+    pairs = [("Who found the ring?", "Ring. A diver found it."), ("Why?", "Kite.")]
+    chats = [steps.HELP["none"](*pairs[0]), steps.HELP["message, examples"](*pairs[1])]
+    alone = [steps.write_chats([chat], writer)[0] for chat in chats]
+    assert steps.write_chats(chats, writer) == alone
 
 
 def test_the_benchmark_of_indexes_finds_what_its_table_tells():

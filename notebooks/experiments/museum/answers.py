@@ -15,7 +15,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from transformers import Cache, LogitsProcessor, LogitsProcessorList, Pipeline
+from transformers import Cache, Pipeline
 
 from .collection import MUSEUM
 from .search import embed
@@ -103,34 +103,6 @@ def stems(text: str) -> set[str]:
     return {word[:4] for word in found if word not in LITTLE}
 
 
-class PreferWords(LogitsProcessor):
-    """Lower the logits of all tokens but those of some words, by `penalty`.
-
-    `tokens` holds for each row of the batch the ids that keep their logits. Notebook
-    07 writes such a processor by hand.
-    """
-
-    def __init__(self, tokens: Sequence[Sequence[int]], penalty: float) -> None:
-        self.tokens, self.penalty = tokens, penalty
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        lowered = scores - self.penalty
-        for row, kept in enumerate(self.tokens):
-            lowered[row, kept] = scores[row, kept]
-        return lowered
-
-
-def tokens_of(texts: Sequence[str], tokenizer) -> list[int]:
-    """Return the ids of all words of some texts, and of the little words, with and
-    without a space before them and with a capital, of the full stop and of the end."""
-    words = set(LITTLE).union(*(re.findall(r"[\w'’-]+", text) for text in texts))
-    words |= {word[0].upper() + word[1:] for word in words}
-    words |= {word.lower() for word in words} | {".", ","}
-    forms = sorted(words | {f" {word}" for word in words})
-    ids = tokenizer(forms, add_special_tokens=False)["input_ids"]
-    return sorted({tokenizer.eos_token_id}.union(*ids))
-
-
 def chat_of(question: str, text: str) -> list[dict[str, str]]:
     """Return the chat that asks for an answer from a text: the task, four examples of
     things that the museum does not have, the text and the question."""
@@ -140,6 +112,12 @@ def chat_of(question: str, text: str) -> list[dict[str, str]]:
         if answer:
             chat.append({"role": "assistant", "content": answer})
     return chat
+
+
+def bare_chat(question: str, text: str) -> list[dict[str, str]]:
+    """Return the chat that asks for an answer from a text without any help."""
+    content = f"{text}\n\nAnswer from the text: {question}"
+    return [{"role": "user", "content": content}]
 
 
 _READ: WeakKeyDictionary = WeakKeyDictionary()  # what a model has read of prompts
@@ -161,15 +139,13 @@ def write(
     questions: Sequence[str],
     texts: Sequence[str],
     writer: Pipeline,
-    penalty: float = 2.0,
     batch_size: int = 16,
 ) -> list[str]:
     """Return a sentence for each pair of a question and a text, greedily decoded.
 
-    `writer` is a text-generation pipeline with a chat model; words of neither text
-    nor question cost `penalty` logits, 0 lets it write freely. What all prompts
-    begin with, the task and the examples, is read once for each model, and its cache
-    used for each batch: three times as fast as reading it with every question.
+    `writer` is a text-generation pipeline with a chat model. What all prompts begin
+    with, the task and the examples, is read once for each model, and its cache used
+    for each batch: three times as fast as reading it with every question.
     """
     tokenizer, model = writer.tokenizer, writer.model
     pad = tokenizer.pad_token_id
@@ -196,7 +172,6 @@ def write(
         head = begin_ids.expand(len(places), -1)
         input_ids = torch.cat([head, inputs["input_ids"]], dim=1)
         mask = torch.cat([torch.ones_like(head), inputs["attention_mask"]], dim=1)
-        kept = [tokens_of([questions[p], texts[p]], tokenizer) for p in places]
         copied = copy.deepcopy(cache)
         copied.batch_repeat_interleave(len(places))
         made = model.generate(
@@ -206,7 +181,6 @@ def write(
             max_new_tokens=24,
             do_sample=False,
             pad_token_id=pad,
-            logits_processor=LogitsProcessorList([PreferWords(kept, penalty)]),
         )
         for place, row in zip(places, made[:, input_ids.shape[1] :], strict=True):
             said = tokenizer.decode(row, skip_special_tokens=True).strip()
@@ -215,6 +189,6 @@ def write(
 
 
 def questions(use: str) -> list[dict[str, Any]]:
-    """Return the museum's questions of one use, "measure" or "tune"."""
+    """Return the museum's questions of one use: "tune", "measure" or "later"."""
     lines = (MUSEUM / "questions.jsonl").read_text("utf-8").splitlines()
     return [row for row in map(json.loads, lines) if row["use"] == use]

@@ -2,16 +2,18 @@
 
     python -m experiments.museum.measure         # in notebooks/; a minute on two cores
     python -m experiments.museum.measure later   # the 20 that were written afterwards
-    python -m experiments.museum.measure tune    # the other 26; prints, writes nothing
+    python -m experiments.museum.measure tune    # the other 26
 
-writes measure.csv (or later.csv) beside it: each question with its kind, how it was
-answered, the answer and its record. Notebook 09 defines `evidence`, `problems` and
+writes measure.csv (or later.csv, tune.csv) beside it: each question with its kind, the
+cosine of the nearest sentence, whether that sentence holds the answer, how the question
+was answered, the answer and its record. Notebook 09 defines `evidence`, `problems` and
 `answer`, for one question at a time, in the open; here they stand once more, for many
 at once, and a test says that both do the same.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 from collections import Counter
@@ -31,7 +33,7 @@ from .collection import MUSEUM
 from .search import Museum
 
 STORE = Path(__file__).with_suffix(".csv")
-NEAR, QUOTE = 0.32, 0.5  # chosen on the questions that serve for tuning
+NEAR, QUOTE = 0.32, 0.5  # chosen on the 26 questions of tune.csv
 ANSWERS = "This example answers the question: {}"
 
 
@@ -70,7 +72,8 @@ class Answerer:
         return found
 
     def answer(self, asked: Sequence[str], tries: int = 2) -> list[dict[str, str]]:
-        """Return for each question {"question", "how", "answer", "record"}."""
+        """Return for each question {"question", "cosine", "nearest", "how", "answer",
+        "record"}; `nearest` is the nearest sentence, `cosine` its own."""
         table = {}
         found = {question: self.evidence(question) for question in asked}
         best = {q: rows[0]["cosine"] if rows else 0 for q, rows in found.items()}
@@ -87,8 +90,11 @@ class Answerer:
                 if not self.problems(q, row, sentence):
                     table[q] = ("written", sentence, row["id"])
         names = ("how", "answer", "record")
+        near = {q: rows[0]["text"] if rows else "" for q, rows in found.items()}
         return [
-            {"question": q, **dict(zip(names, table[q], strict=True))} for q in asked
+            {"question": q, "cosine": round(best[q], 3), "nearest": near[q]}
+            | dict(zip(names, table[q], strict=True))
+            for q in asked
         ]
 
 
@@ -109,21 +115,40 @@ def loaded(folder: str) -> Answerer:
     return Answerer(museum, writer, pipeline(task, **model_for(task)))
 
 
+def holds(question: dict[str, Any], text: str) -> bool:
+    """Return whether a text has the words of a question's answer, if it has one."""
+    pattern = question["accept"]
+    return bool(pattern and re.search(pattern, text, re.IGNORECASE))
+
+
+def table(*uses: str) -> pd.DataFrame:
+    """Return the tables of some uses in one, with reading's `verdict` where there is
+    one, whether the `rule` takes the answer, and the `outcome` of both."""
+    rows = pd.concat(
+        [pd.read_csv(STORE.with_stem(use)).assign(use=use) for use in uses]
+    )
+    rows = rows.merge(pd.read_csv(MUSEUM / "verdicts.csv"), how="left").fillna("")
+    asked = rows.to_dict("records")
+    rows["rule"] = [holds(row, row["answer"]) for row in asked]
+    rows["outcome"] = (rows["how"] + ", " + rows["verdict"]).str.strip(", ")
+    return rows
+
+
 def main(use: str = "measure") -> None:
-    """Answer the questions of one use; write the table, but for those to tune by."""
+    """Answer the questions of one use and write the table."""
     asked = questions(use)
     with tempfile.TemporaryDirectory() as folder:
         found = loaded(folder).answer([row["question"] for row in asked])
     rows = [
-        {"question": row["question"], "kind": row["kind"], "accept": row["accept"]}
-        | {name: answer[name] for name in ("how", "answer", "record")}
-        for row, answer in zip(asked, found, strict=True)
+        {name: row[name] for name in ("question", "kind", "accept")}
+        | {"cosine": made["cosine"], "holds": int(holds(row, made["nearest"]))}
+        | {name: made[name] for name in ("how", "answer", "record")}
+        for row, made in zip(asked, found, strict=True)
     ]
     for row in rows:
         print(*row.values(), sep=" | ")
     print(Counter((row["kind"], row["how"]) for row in rows))
-    if use != "tune":
-        write_table(STORE.with_stem(use), rows)
+    write_table(STORE.with_stem(use), rows)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Chapter 09: how three searches grow."""
+"""Chapter 09: where two bounds lie among cosines, and how two searches grow."""
 
 from __future__ import annotations
 
@@ -7,31 +7,58 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
+KINDS = {"answer": "a record answers", "trap": "trap", "none": "other matters"}
 
-def plot_growth(table: pd.DataFrame) -> None:
-    """Draw time and recall over the number of vectors, a line per search.
 
-    `table` is that of experiments/index_benchmark.py: columns vectors, search, ms and
-    recall. Used in notebook 09.
+def plot_bounds(table: pd.DataFrame, near: float, quote: float) -> None:
+    """Draw a mark per question at the cosine of its nearest sentence, and two bounds.
+
+    `table` is one of experiments/museum/measure.py: columns kind, cosine and holds.
+    A mark is filled where the sentence holds the answer. Used in notebook 09.
     """
     import matplotlib.pyplot as plt
 
-    _, axes = plt.subplots(1, 2, figsize=(7, 3), layout="constrained")
-    marks = {"exact": "o-", "IVF": "s--", "HNSW": "^:"}
-    for name, part in table.groupby("search", sort=False):
-        axes[0].plot(part["vectors"], part["ms"], marks[name], label=name)
-        axes[1].plot(part["vectors"], part["recall"], marks[name], label=name)
+    _, axis = plt.subplots(figsize=(7, 2.2), layout="constrained")
+    for place, kind in enumerate(KINDS):
+        for holds, face in ((1, "C0"), (0, "none")):
+            part = table[(table["kind"] == kind) & (table["holds"] == holds)]
+            shown = {"edgecolors": "C0", "facecolors": face, "s": 50}
+            label = "holds the answer" if holds else "does not"
+            axis.scatter(
+                part["cosine"],
+                [place] * len(part),
+                label=None if place else label,
+                **shown,
+            )
+    for bound, words in ((near, "nothing tried"), (quote, "not quoted")):
+        axis.axvline(bound, color="C1", linestyle="--")
+        axis.text(bound - 0.01, -0.62, words, ha="right", va="center", fontsize=9)
+    axis.set_yticks(range(len(KINDS)), list(KINDS.values()))
+    axis.set_ylim(2.5, -0.95)
+    axis.set_xlim(0, 1)
+    axis.set_xlabel("cosine of the nearest sentence")
+    axis.legend(loc="lower right", fontsize=9)
+    plt.show()
+
+
+def plot_growth(table: pd.DataFrame) -> None:
+    """Draw the time per question over the number of vectors, exact and with an index.
+
+    `table` is that of experiments/index_benchmark.py: columns vectors, search and ms.
+    Used in notebook 09.
+    """
+    import matplotlib.pyplot as plt
+
+    _, axis = plt.subplots(figsize=(6, 2.8), layout="constrained")
+    for name, mark in (("exact", "o-"), ("IVF", "s--")):
+        part = table[table["search"] == name]
+        axis.plot(part["vectors"], part["ms"], mark, label=name)
+    axis.set_xscale("log")
     sizes = [1_000, 10_000, 100_000]
-    for axis in axes:
-        axis.set_xscale("log")
-        axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
-        axis.set_xlabel("vectors")
-        axis.minorticks_off()
-    axes[0].set_yscale("log")
-    axes[0].set_yticks([2, 5, 10, 20, 50], ["2", "5", "10", "20", "50"])
-    axes[0].minorticks_off()
-    axes[0].set_title("milliseconds per question", fontsize=10)
-    axes[1].set_ylim(0, 1.05)
-    axes[1].set_title("recall of the ten nearest", fontsize=10)
-    axes[0].legend()
+    axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    axis.minorticks_off()
+    axis.set_xlabel("vectors, on a logarithmic axis")
+    axis.set_ylabel("milliseconds per question")
+    axis.set_ylim(0)
+    axis.legend()
     plt.show()
