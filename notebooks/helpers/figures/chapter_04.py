@@ -133,19 +133,21 @@ def plot_costs(costs) -> None:
     tasks = costs[~bare].sort_values("answer")
     _, (left, right) = plt.subplots(1, 2, sharey=True, figsize=(7.5, 4.4))
     left.grid(axis="x", alpha=0.4)
-    left.plot(tasks["answer"], tasks["task"], "o")
-    for task, seconds in zip(tasks["task"], tasks["answer"], strict=True):
-        left.text(1.3 * seconds, task, f"{seconds:.2f}", va="center", fontsize=10)
+    rows = range(len(tasks))  # a text at a name fails in Matplotlib 3.8 with NumPy 2.4
+    left.set_yticks(rows, tasks["task"])
+    left.plot(tasks["answer"], rows, "o")
+    for row, seconds in zip(rows, tasks["answer"], strict=True):
+        left.text(1.3 * seconds, row, f"{seconds:.2f}", va="center", fontsize=10)
     left.set(xscale="log", xlim=(0.005, 8), title="seconds of one core")
     ticks = [0.01, 0.1, 1]
     left.set_xticks(ticks, [str(tick) for tick in ticks])
     left.tick_params(axis="x", which="minor", bottom=False)
-    bars = right.barh(tasks["task"], tasks["gb"], color="C1", height=0.6)
+    bars = right.barh(rows, tasks["gb"], color="C1", height=0.6)
     right.bar_label(bars, fmt="%.1f", padding=6, fontsize=10)
     known = costs[bare]["gb"].item() + 4 * tasks["parameters"] / 1e9
     right.plot(
         known,
-        tasks["task"],
+        rows,
         "k|",
         markersize=13,
         markeredgewidth=2,
