@@ -45,7 +45,9 @@ def copied(page, library):
     names = page | {"library": library, "own": page["GPT"](**shape)}
     source = CELLS["gpt-copy"]
     lines = source[source.index("state = ") :].splitlines()
-    exec("\n".join(x for x in lines if not x.startswith("own =")), names)  # noqa: S102
+    end = next(k for k, line in enumerate(lines) if line.startswith("own ="))
+    exec("\n".join(lines[:end]), names)  # noqa: S102
+    names["own"].load_state_dict(names["state"])
     return names["own"]
 
 
@@ -267,7 +269,7 @@ def test_what_is_said_of_t5_holds():
 
 
 def test_switched_off_heads_add_nothing(llama):
-    from experiments.heads import loss_without, without
+    from experiments.heads import without
 
     model, count = llama[0], llama[0].config.num_attention_heads
     ids = torch.arange(5).repeat(2)[None]
@@ -279,7 +281,4 @@ def test_switched_off_heads_add_nothing(llama):
     block.register_forward_hook(lambda module, given, output: found.append(output[0]))
     changed(ids)
     assert not found[0].any()
-    logits = model(ids).logits[0, 5:-1]
-    by_hand = nn.functional.cross_entropy(logits, ids[0, 6:])
-    assert abs(loss_without(model, none, ids) - by_hand) < 1e-4
-    assert loss_without(model, first, ids) != loss_without(model, none, ids)
+    assert not torch.allclose(changed(ids).logits, model(ids).logits)

@@ -1,10 +1,23 @@
-"""Attention heads switched off, for notebook 10: does a model need what they find?"""
+"""Attention heads for notebook 10: where they look, and the model without some."""
 
 from __future__ import annotations
 
 from copy import deepcopy
 
 import torch
+
+
+@torch.no_grad()
+def weights_of(generator, text: str):
+    """Return a text's tokens and where each looks: a list of strings, and a tensor
+    (blocks, heads, tokens, tokens) on the CPU, whose rows look.
+
+    `generator` is a text-generation pipeline with attn_implementation="eager".
+    """
+    model = generator.model
+    inputs = generator.tokenizer(text, return_tensors="pt").to(model.device)
+    maps = model(**inputs, output_attentions=True).attentions
+    return inputs.tokens(), torch.cat(maps).cpu()
 
 
 @torch.no_grad()
@@ -19,16 +32,3 @@ def without(model, heads):
         output = changed.model.layers[number // count].self_attn.o_proj
         output.weight.unflatten(1, (count, -1))[:, number % count] = 0
     return changed
-
-
-@torch.no_grad()
-def loss_without(model, heads, ids) -> float:
-    """Return the loss on the second half of token ids (1, tokens) without some heads.
-
-    The first token of the half is left out: nothing announces that the text begins
-    again.
-    """
-    half = ids.shape[1] // 2
-    labels = ids.clone()
-    labels[:, : half + 1] = -100
-    return without(model, heads)(ids, labels=labels).loss.item()
