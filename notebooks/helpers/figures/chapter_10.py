@@ -71,7 +71,8 @@ def plot_heads(scores: Mapping[str, object]) -> None:
         for place in found.flatten().argsort(descending=True)[:3].tolist():
             block, head = divmod(place, found.shape[1])
             value = f"{found[block, head]:.2f}"
-            axes.text(block - 0.7, head, value, color="white", ha="right", va="center")
+            side, where = ("left", 0.7) if block < 4 else ("right", -0.7)
+            axes.text(block + where, head, value, color="white", ha=side, va="center")
         axes.set(title=title, ylabel="head", yticks=range(found.shape[1]))
         axes.set_xticks(range(0, found.shape[0], 2))
         axes.tick_params(labelbottom=True)
