@@ -3,6 +3,7 @@ counts, odd input is refused, and the exercises tell wrong answers from right on
 """
 
 from math import exp, inf, sqrt
+from types import SimpleNamespace
 
 import pages
 import pytest
@@ -266,6 +267,16 @@ def test_what_is_said_of_t5_holds():
     assert (t5.num_layers, t5.num_decoder_layers) == (6, 6)
     for name in ("Bert", "GPT2", "T5"):
         assert hasattr(transformers, f"{name}ForSequenceClassification")
+
+
+def test_the_weights_of_a_text_are_one_row_per_token(llama):
+    from experiments.heads import weights_of
+
+    generator = SimpleNamespace(model=llama[0], tokenizer=llama[1])
+    tokens, maps = weights_of(generator, "two and two")
+    assert maps.shape == (3, 4, len(tokens), len(tokens))
+    assert torch.allclose(maps.sum(dim=-1), torch.ones(maps.shape[:-1]))
+    assert not maps.triu(1).any()
 
 
 def test_switched_off_heads_add_nothing(llama):
