@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
-
 import torch
+from torch.func import functional_call
 
 
 @torch.no_grad()
@@ -21,14 +20,17 @@ def weights_of(generator, text: str):
 
 
 @torch.no_grad()
-def without(model, heads):
-    """Return a copy of a Llama in which some heads add nothing to the stream.
+def logits_without(model, heads, ids):
+    """Return a Llama's logits (batch, tokens, vocabulary) when some heads add nothing
+    to the stream; the model itself stays as it is.
 
     `heads` numbers them through all blocks: block times heads per block plus head.
     What a head finds goes through its columns of the matrix `o_proj`; they become zero.
     """
-    changed, count = deepcopy(model), model.config.num_attention_heads
+    count, changed = model.config.num_attention_heads, {}
     for number in heads.tolist():
-        output = changed.model.layers[number // count].self_attn.o_proj
-        output.weight.unflatten(1, (count, -1))[:, number % count] = 0
-    return changed
+        name = f"model.layers.{number // count}.self_attn.o_proj.weight"
+        if name not in changed:
+            changed[name] = model.get_parameter(name).clone()
+        changed[name].unflatten(1, (count, -1))[:, number % count] = 0
+    return functional_call(model, changed, (ids,)).logits
