@@ -1,34 +1,36 @@
-"""Attention heads switched off, for notebook 10: does a model need what they find?"""
+"""Attention heads for notebook 10: where they look, and the model without some."""
 
 from __future__ import annotations
 
-from copy import deepcopy
-
 import torch
+from torch.func import functional_call
 
 
 @torch.no_grad()
-def without(model, heads):
-    """Return a copy of a Llama in which some heads add nothing to the stream.
+def weights_of(generator, text: str):
+    """Return a text's tokens and where each looks: a list of strings, and a tensor
+    (blocks, heads, tokens, tokens) on the CPU, whose rows look.
+
+    `generator` is a text-generation pipeline with attn_implementation="eager".
+    """
+    model = generator.model
+    inputs = generator.tokenizer(text, return_tensors="pt").to(model.device)
+    maps = model(**inputs, output_attentions=True).attentions
+    return inputs.tokens(), torch.cat(maps).cpu()
+
+
+@torch.no_grad()
+def logits_without(model, heads, ids):
+    """Return a Llama's logits (batch, tokens, vocabulary) when some heads add nothing
+    to the stream; the model itself stays as it is.
 
     `heads` numbers them through all blocks: block times heads per block plus head.
     What a head finds goes through its columns of the matrix `o_proj`; they become zero.
     """
-    changed, count = deepcopy(model), model.config.num_attention_heads
+    count, changed = model.config.num_attention_heads, {}
     for number in heads.tolist():
-        output = changed.model.layers[number // count].self_attn.o_proj
-        output.weight.unflatten(1, (count, -1))[:, number % count] = 0
-    return changed
-
-
-@torch.no_grad()
-def loss_without(model, heads, ids) -> float:
-    """Return the loss on the second half of token ids (1, tokens) without some heads.
-
-    The first token of the half is left out: nothing announces that the text begins
-    again.
-    """
-    half = ids.shape[1] // 2
-    labels = ids.clone()
-    labels[:, : half + 1] = -100
-    return without(model, heads)(ids, labels=labels).loss.item()
+        name = f"model.layers.{number // count}.self_attn.o_proj.weight"
+        if name not in changed:
+            changed[name] = model.get_parameter(name).clone()
+        changed[name].unflatten(1, (count, -1))[:, number % count] = 0
+    return functional_call(model, changed, (ids,)).logits

@@ -207,10 +207,10 @@ def as_html(results: list[dict], players: bool = False) -> str:
 
 
 def _result(result: dict, players: bool) -> str:
-    cells = [f"<b>{result['thing']}</b><br>{result['score']:.4f}"]
+    cells = [f"<b>{result['thing']}</b><br>score {result['score']:.4f}"]
     cells.append("".join(_piece(row, players) for row in result["evidence"]))
     inside = "".join(f'<td style="text-align: left">{cell}</td>' for cell in cells)
-    return f'<tr style="border-top: 1px solid">{inside}</tr>'
+    return f'<tr style="border: solid; border-width: 1px 0">{inside}</tr>'
 
 
 def _piece(row: dict, players: bool) -> str:

@@ -12,8 +12,9 @@ def plot_descent(
 ) -> None:
     """Draw paths over a loss of two numbers, one map per path.
 
-    `paths` gives for each title the places (w, b); `loss(w, b)` takes floats; `best`
-    is where the loss is lowest, marked by a cross.
+    `paths` gives for each title the places (w, b), drawn until one leaves the map;
+    `loss(w, b)` takes floats; `best` is where the loss is lowest, marked by a cross,
+    and a square marks the start.
     """
     import matplotlib.pyplot as plt
     import numpy as np
@@ -26,7 +27,10 @@ def plot_descent(
         picture = axes.contourf(
             across, up, height, levels, cmap="cividis", norm="symlog", extend="max"
         )
-        axes.plot(*zip(*path, strict=True), "o-", color="white", ms=3, lw=1)
+        out = [abs(w - 1) > 3 or abs(b - 2) > 3 for w, b in path]
+        shown = path[: out.index(True) + 1] if True in out else path
+        axes.plot(*zip(*shown, strict=True), "o-", color="white", ms=3, lw=1)
+        axes.plot(*path[0], "s", color="white", ms=7)
         axes.plot(*best, "x", color="C5", ms=9, mew=2.5)
         axes.set(title=title, xlabel="w", xlim=(-2, 4), ylim=(-1, 5))
         axes.title.set_fontsize(10)
@@ -72,7 +76,7 @@ def plot_scaling(runs) -> None:
     import matplotlib.pyplot as plt
 
     amounts = sorted(runs.characters.unique())
-    figure, row = plt.subplots(1, len(amounts), figsize=(6.5, 3), sharey=True)
+    figure, row = plt.subplots(1, len(amounts), figsize=(6.5, 3.6), sharey=True)
     looks = dict(zip(sorted(runs.parameters.unique()), ["C1", "C2", "C0"], strict=True))
     marks = dict(zip(looks, "o^s", strict=True))
     for axes, amount in zip(row, amounts, strict=True):
