@@ -289,6 +289,8 @@ def test_an_unfinished_file_does_not_count_as_done(tmp_path):
     assert [path.name for path in left] == ["part-0000.parquet", "part-0002.parquet"]
 
 
+@pytest.mark.nightly
+@pytest.mark.model
 def test_the_small_engine_says_what_the_pipeline_says(pipe, tmp_path):
     """But for a few texts, which int8 may change; in any order, and without any."""
     from experiments.service import faster

@@ -9,6 +9,7 @@ notebook 13.
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import tempfile
 import time
@@ -52,7 +53,8 @@ def by_tokens(logits_of: Callable, tokenizer) -> Callable[[list[str]], Scores]:
 
 @contextlib.contextmanager
 def silent() -> Iterator[None]:
-    """Keep off the page what the exporters report while all is well."""
+    """Keep off the page what the exporters report while all is well, and give back
+    the memory of the graphs that they leave behind."""
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings():
@@ -60,6 +62,7 @@ def silent() -> Iterator[None]:
             yield
     finally:
         logging.disable(logging.NOTSET)
+        gc.collect()
 
 
 def export(classifier, path: Path) -> None:
