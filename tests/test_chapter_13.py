@@ -240,7 +240,7 @@ def test_a_stopped_job_goes_on_and_a_killed_worker_is_replaced(tmp_path, mark):
     second = start_job(tmp_path)
 
     def workers():
-        found = [p for p in mark() if "ClassifyPart" in " ".join(p.cmdline()[:1])]
+        found = [p for p in mark() if "NodeWorker" in " ".join(p.cmdline()[:1])]
         return found if len(files(tmp_path)) > len(before) else []
 
     wait_for(workers, second)
@@ -277,7 +277,7 @@ def test_the_same_job_runs_on_a_second_node(tmp_path, mark):
 
 
 def test_an_unfinished_file_does_not_count_as_done(tmp_path):
-    from experiments.service.million import parts_left
+    from experiments.service.job import parts_left
     from experiments.service.texts import write_parts
 
     answers = tmp_path / "answers"
@@ -289,14 +289,49 @@ def test_an_unfinished_file_does_not_count_as_done(tmp_path):
     assert [path.name for path in left] == ["part-0000.parquet", "part-0002.parquet"]
 
 
+@pytest.mark.nightly
+@pytest.mark.model
+def test_the_small_engine_says_what_the_pipeline_says(pipe, tmp_path):
+    """But for a few texts, which int8 may change; in any order, and without any."""
+    from experiments.service import faster
+    from experiments.service.job import Int8Classifier
+    from experiments.service.texts import made_up
+
+    classifier = pipe("sentiment-analysis")
+    classifier.tokenizer.save_pretrained(tmp_path)
+    classifier.model.config.save_pretrained(tmp_path)
+    faster.export(classifier, tmp_path / "model.onnx")
+    faster.onnx_int8(tmp_path / "model.onnx", per_channel=True)
+    engine = Int8Classifier(tmp_path)
+    assert engine([]) == []
+    texts = [*made_up(60), "word " * 3000, "Lovely."]
+    whole = engine(texts)
+    right = [answer["label"] for answer in classifier(texts, truncation=True)]
+    assert sum(a != b for a, b in zip(whole, right, strict=True)) <= 4
+    assert engine(["Lovely."]) == ["POSITIVE"]
+
+
+def test_a_worker_needs_neither_torch_nor_transformers():
+    """That is why it starts quickly, on the page and after another has died."""
+    code = (
+        "import sys, experiments.service.job\n"
+        "print([m for m in ('torch', 'transformers', 'ray') if m in sys.modules])"
+    )
+    said = subprocess.check_output([sys.executable, "-c", code], cwd=NOTEBOOKS)
+    assert said.strip() == b"[]"
+
+
 def test_the_cells_that_need_ray_are_tagged():
     """They are skipped where Ray has no package; no other cell needs what they make."""
     cells = code_cells(PATH)
     tagged = [c for c in cells if NEEDS_RAY in c.metadata.get("tags", [])]
-    assert len(tagged) == 6
-    assert {c.id for c in cells if "ray." in c.source} <= {c.id for c in tagged}
-    made = ("job", "classify_rows", "Worker", "FragileWorker", "run_job", "report")
+    assert {c.id for c in tagged} == {"ray-texts", "ray-killed", "ray-again"}
+    needs = ("ray.", "start_ray(", "write_answers")
+    assert {c.id for c in cells if any(n in c.source for n in needs)} <= {
+        c.id for c in tagged
+    }
     others = " ".join(c.source for c in cells if c not in tagged)
+    made = ("report", "dead", "rest", "written")
     assert not [name for name in made if re.search(rf"\b{name}\b", others)]
 
 
@@ -326,8 +361,8 @@ def address(app):
         yield address
 
 
-def ask(address, **fields):
-    return requests.post(f"{address}/classify", json=fields, timeout=20)
+def ask(address, path="together", **fields):
+    return requests.post(f"{address}/{path}", json=fields, timeout=20)
 
 
 REFUSED = [
@@ -337,6 +372,8 @@ REFUSED = [
     ({"text": None}, "valid string"),
     ({"text": ["a"]}, "valid string"),
     ({"text": "a" * 2001}, "at most 2000"),
+]
+IMPATIENT = [
     ({"text": "fine", "patience": 0}, "greater than 0"),
     ({"text": "fine", "patience": 6}, "less than or equal to 5"),
     ({"text": "fine", "patience": "long"}, "valid number"),
@@ -344,22 +381,44 @@ REFUSED = [
 
 
 @pytest.mark.model
-def test_wrong_requests_get_an_answer_and_the_service_goes_on(address):
-    for fields, words in REFUSED:
-        reply = ask(address, **fields)
+@pytest.mark.parametrize("path", ["classify", "together"])
+def test_wrong_requests_get_an_answer_and_the_service_goes_on(address, path):
+    for fields, words in REFUSED + IMPATIENT * (path == "together"):
+        reply = ask(address, path, **fields)
         assert reply.status_code == 422, fields
         assert words in reply.json()["detail"][0]["msg"]
-    raw = requests.post(f"{address}/classify", data="{", timeout=5)
+    raw = requests.post(f"{address}/{path}", data="{", timeout=5)
     assert raw.status_code == 422
-    assert ask(address, text="Lovely.").json()["label"] == "POSITIVE"
+    assert ask(address, path, text="Lovely.").json()["label"] == "POSITIVE"
     for text in ("\u0000", "\U0001f600" * 500, "漢" * 510, "x " * 510):
-        assert ask(address, text=text).status_code == 200, text[:9]
+        assert ask(address, path, text=text).status_code == 200, text[:9]
+
+
+@pytest.mark.model
+def test_every_answer_names_its_model(address, app):
+    for path in ("classify", "together"):
+        assert ask(address, path, text="Lovely.").json()["model"] == app.MODEL
+    known = requests.get(f"{address}/health", timeout=5).json()
+    assert known["model"] == app.MODEL
+    assert known["processor_seconds"] > 0
+
+
+@pytest.mark.model
+def test_the_plain_service_answers_many_at_once(address, app):
+    """Its threads share one pipeline."""
+    texts = [f"Guest {n} was {'happy' if n % 3 else 'furious'}." for n in range(40)]
+    with ThreadPoolExecutor(40) as pool:
+        found = list(pool.map(lambda t: ask(address, "classify", text=t), texts))
+    assert [reply.status_code for reply in found] == [200] * 40
+    right = [answer["label"] for answer in app.classifier(texts)]
+    assert [reply.json()["label"] for reply in found] == right
 
 
 @pytest.mark.model
 def test_a_text_of_too_many_tokens_is_refused_with_their_number(address, record_fault):
-    reply = ask(address, text="漢" * 2000)
-    assert reply.status_code == 422
+    for path in ("classify", "together"):
+        reply = ask(address, path, text="漢" * 2000)
+        assert reply.status_code == 422
     said = reply.json()["detail"]
     assert said == "2002 tokens; this model reads 512."
     record_fault("a text that the service's model cannot read", said)
@@ -411,7 +470,7 @@ def test_a_slow_or_failing_model_is_an_answer(address, app, monkeypatch):
     put(app, monkeypatch, failing)
     reply = ask(address, text="Hello?")
     assert reply.status_code == 500
-    assert reply.json() == {"detail": "The model could not read this text."}
+    assert reply.json() == {"detail": "The model failed on a text of this batch."}
     put(app, monkeypatch, slow)
     assert ask(address, text="Hello?").status_code == 200
 
@@ -424,21 +483,27 @@ def test_who_comes_when_a_hundred_wait_is_sent_away(address, app, monkeypatch):
     assert reply.json() == {"detail": "Too many are waiting."}
 
 
-def test_the_service_on_the_page_is_short():
-    source = (NOTEBOOKS / "experiments" / "service" / "app.py").read_text("utf-8")
-    assert len([line for line in source.splitlines() if line.strip()]) <= 45
+def source_of(name):
+    path = NOTEBOOKS / "experiments" / "service" / name
+    return path.read_text("utf-8").rstrip("\n")
 
 
-def test_the_page_shows_the_whole_service_in_pieces():
-    """What the page prints between its explanations is the file that it starts."""
+def test_what_the_page_shows_is_short():
+    plain, batched = source_of("app.py").split("\n\n\nPLACES")
+    for part, most in ((plain, 35), (batched, 30), (source_of("job.py"), 90)):
+        assert len([line for line in part.splitlines() if line.strip()]) <= most
+
+
+def test_the_page_shows_the_whole_service_and_job_in_pieces():
+    """What the page prints between its explanations are the files that it runs."""
     pieces = [
         piece
         for cell in nbformat.read(PATH, as_version=4).cells
         if cell.cell_type == "markdown"
         for piece in re.findall(r"```python\n(.*?)\n```", cell.source, re.DOTALL)
     ]
-    source = (NOTEBOOKS / "experiments" / "service" / "app.py").read_text("utf-8")
-    assert "\n\n\n".join(pieces) + "\n" == source
+    files = [source_of("app.py"), source_of("job.py")]
+    assert "\n\n\n".join(pieces) == "\n\n\n".join(files)
 
 
 # --- the exercises ------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The classifier as a service: `uvicorn experiments.service.app:app`."""
 
 import asyncio
+import time
 from pathlib import Path
 
 from fastapi import FastAPI, HTTPException
@@ -12,35 +13,37 @@ from helpers import model_for
 chosen = model_for("sentiment-analysis")
 classifier = pipeline("sentiment-analysis", **chosen)
 version = "@".join(chosen[k] for k in ["model", "revision"] if k in chosen)
+MODEL = Path(version).name
 LIMIT = classifier.model.config.max_position_embeddings  # tokens of a text
-PLACES = 100  # for texts that wait
 app = FastAPI()
-waiting = []  # the texts of the next batch
-turn = asyncio.Lock()  # held while the model is at work
 
 
 class Question(BaseModel):
     text: str = Field(max_length=2000, pattern=r"\S")
-    patience: float = Field(5, gt=0, le=5)  # seconds
+
+
+def refuse_long(text: str) -> None:
+    tokens = len(classifier.tokenizer(text)["input_ids"])
+    if tokens > LIMIT:
+        raise HTTPException(422, f"{tokens} tokens; this model reads {LIMIT}.")
 
 
 @app.post("/classify")
-async def classify(question: Question) -> dict:
-    tokens = len(classifier.tokenizer(question.text)["input_ids"])
-    if tokens > LIMIT:
-        raise HTTPException(422, f"{tokens} tokens; this model reads {LIMIT}.")
-    if len(waiting) >= PLACES:
-        raise HTTPException(503, "Too many are waiting.")
-    if not waiting:  # the first one orders the batch
-        app.state.batch = asyncio.create_task(answer_together())
-    batch, place = app.state.batch, len(waiting)
-    waiting.append(question.text)
-    await asyncio.wait([batch], timeout=question.patience)
-    if not batch.done():
-        raise HTTPException(503, "Too busy to answer in time.")
-    if batch.exception():
-        raise HTTPException(500, "The model could not read this text.")
-    return batch.result()[place]
+def classify(question: Question) -> dict:
+    refuse_long(question.text)
+    return classifier(question.text)[0] | {"model": MODEL}
+
+
+@app.get("/health")
+def health() -> dict:
+    limits = "English, two labels, learned from film reviews; see its card"
+    known = {"status": "ok", "model": MODEL, "limits": limits}
+    return known | {"processor_seconds": round(time.process_time(), 2)}
+
+
+PLACES = 100  # for texts that wait
+waiting = []  # the texts of the next batch
+turn = asyncio.Lock()  # held while the model is at work
 
 
 async def answer_together() -> list[dict]:
@@ -51,7 +54,22 @@ async def answer_together() -> list[dict]:
         return await asyncio.to_thread(classifier, texts, batch_size=16)
 
 
-@app.get("/health")
-def health() -> dict:
-    limits = "English, two labels, learned from film reviews; see its card"
-    return {"status": "ok", "model": Path(version).name, "limits": limits}
+class PatientQuestion(Question):
+    patience: float = Field(5, gt=0, le=5)  # seconds
+
+
+@app.post("/together")
+async def together(question: PatientQuestion) -> dict:
+    refuse_long(question.text)
+    if len(waiting) >= PLACES:
+        raise HTTPException(503, "Too many are waiting.")
+    if not waiting:  # the first one orders the batch
+        app.state.batch = asyncio.create_task(answer_together())
+    batch, place = app.state.batch, len(waiting)
+    waiting.append(question.text)
+    await asyncio.wait([batch], timeout=question.patience)
+    if not batch.done():
+        raise HTTPException(503, "Too busy to answer in time.")
+    if batch.exception():
+        raise HTTPException(500, "The model failed on a text of this batch.")
+    return batch.result()[place] | {"model": MODEL}

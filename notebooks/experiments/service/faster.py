@@ -8,10 +8,13 @@ notebook 13.
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import logging
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -48,6 +51,20 @@ def by_tokens(logits_of: Callable, tokenizer) -> Callable[[list[str]], Scores]:
     return classify
 
 
+@contextlib.contextmanager
+def silent() -> Iterator[None]:
+    """Keep off the page what the exporters report while all is well, and give back
+    the memory of the graphs that they leave behind."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+        gc.collect()
+
+
 def export(classifier, path: Path) -> None:
     """Write a classifier to a file that ONNX Runtime reads, for texts of any number
     and length."""
@@ -55,24 +72,29 @@ def export(classifier, path: Path) -> None:
     names = ["input_ids", "attention_mask"]
     tensors = {name: torch.tensor(inputs[name]) for name in names}
     sizes = {0: torch.export.Dim("texts"), 1: torch.export.Dim("tokens")}
-    torch.onnx.export(
-        classifier.model.cpu(),
-        kwargs=tensors,
-        f=str(path),
-        input_names=names,
-        output_names=["logits"],
-        dynamic_shapes=dict.fromkeys(names, sizes),
-        dynamo=True,
-        verbose=False,
-    )
+    with silent():
+        torch.onnx.export(
+            classifier.model.cpu(),
+            kwargs=tensors,
+            f=str(path),
+            input_names=names,
+            output_names=["logits"],
+            dynamic_shapes=dict.fromkeys(names, sizes),
+            dynamo=True,
+            verbose=False,
+        )
 
 
-def onnx_int8(path: Path) -> Path:
-    """Write a copy of an ONNX file with matrices of 8-bit numbers; return its path."""
+def onnx_int8(path: Path, per_channel: bool = False) -> Path:
+    """Write a copy of an ONNX file with matrices of 8-bit numbers; return its path.
+    With `per_channel` each column of a matrix is rounded on a scale of its own."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     small = path.with_name("int8.onnx")
-    quantize_dynamic(path, small, weight_type=QuantType.QInt8)
+    with silent():
+        quantize_dynamic(
+            path, small, weight_type=QuantType.QInt8, per_channel=per_channel
+        )
     return small
 
 
@@ -101,8 +123,7 @@ def torch_logits(model) -> Callable:
 def torch_int8(model):
     """Return a copy with matrices of 8-bit numbers. torch has announced that this
     function will go, in favour of the package torchao."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with silent():
         return torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear})
 
 

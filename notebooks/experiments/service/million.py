@@ -1,11 +1,11 @@
 """A large batch job on Ray Data: writes million.csv, or with --compare workers.csv.
 
-In notebooks/: `python -m experiments.service.million ROWS WORKERS`. The engine is
-int8 in ONNX Runtime, one thread per worker. Every ten seconds it notes how many texts
-are written and how much memory all processes hold together. Run again after it was
-stopped, it goes on. `--compare` begins anew and adds a row to workers.csv instead;
-`--nodes 2` runs the job on a cluster of two nodes, both on this machine. Used in
-notebook 13.
+In notebooks/: `python -m experiments.service.million ROWS WORKERS`. The job is
+that of `job.py`: int8 in ONNX Runtime, one thread per worker. Every ten seconds this
+notes how many texts are written and how much memory all processes hold together. Run
+again after it was stopped, it goes on. `--compare` begins anew and adds a row to
+workers.csv instead; `--nodes 2` runs the job on a cluster of two nodes, both on this
+machine. Used in notebook 13.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from experiments.tables import append_to_table, read_table, write_table
 
+from .job import Worker, write_answers
 from .texts import made_up, write_parts
 
 HERE = Path(__file__).parent
@@ -32,68 +33,14 @@ PART = 500  # texts in a file
 EVERY = 10  # seconds between two notes
 
 
-class ClassifyPart:
-    """Classifies files of texts; a worker holds one, with the model loaded."""
-
-    def __init__(self, model: str, engine: str, answers: Path) -> None:
-        import torch
-        from transformers import AutoTokenizer
-
-        from .faster import by_tokens, onnx_logits
-
-        torch.set_num_threads(1)
-        tokenizer = AutoTokenizer.from_pretrained(model)
-        self.score = by_tokens(onnx_logits(Path(engine), 1), tokenizer)
-        self.answers = answers
+class NodeWorker(Worker):
+    """Says on which node it works, too."""
 
     def __call__(self, batch: dict) -> dict:
         import ray
 
-        (path,) = map(Path, batch["path"])
-        part = pd.read_parquet(path)
-        part["positive"] = self.score(part["text"].tolist())
-        write_whole(part[["id", "positive"]], self.answers / path.name)
         node = ray.get_runtime_context().get_node_id()
-        return {"part": [path.name], "rows": [len(part)], "node": [node]}
-
-
-def write_whole(table: pd.DataFrame, path: Path) -> None:
-    """Write a table so that the file is there whole or not at all."""
-    aside = path.with_suffix(".writing")
-    table.to_parquet(aside)
-    aside.replace(path)
-
-
-def parts_left(texts: Path, answers: Path) -> list[Path]:
-    """Return the files of texts that have no answers yet."""
-    return [
-        p for p in sorted(texts.glob("*.parquet")) if not (answers / p.name).exists()
-    ]
-
-
-def write_answers(
-    folder: Path, workers: int, worker: type = ClassifyPart, given: tuple = ()
-) -> list[dict]:
-    """Classify the files of `folder/texts` into `folder/answers` with Ray Data, but for
-    those that are there; return what `worker` says of each file."""
-    import ray
-
-    answers = folder / "answers"
-    answers.mkdir(exist_ok=True)
-    left = parts_left(folder / "texts", answers)
-    if not left:
-        return []
-    files = ray.data.from_items(
-        [{"path": str(path)} for path in left], override_num_blocks=len(left)
-    )
-    done = files.map_batches(
-        worker,
-        fn_constructor_args=[*given, answers],
-        batch_size=1,
-        compute=ray.data.ActorPoolStrategy(size=min(workers, len(left))),
-        num_cpus=1,
-    )
-    return done.take_all()
+        return super().__call__(batch) | {"node": [node]}
 
 
 def rows_written(folder: Path) -> int:
@@ -143,23 +90,26 @@ class Notes(threading.Thread):
             self.note()
 
 
-def prepare(folder: Path, how_many: int) -> tuple[str, str]:
-    """Write the texts and the engine; return the model's folder and the engine."""
+def prepare(folder: Path, how_many: int) -> tuple[str, Path]:
+    """Write the texts, and the model as a worker reads it; return the folders of the
+    model as the library reads it and as a worker does."""
     from transformers import pipeline
 
     from helpers import model_for
 
     from .faster import export, onnx_int8
 
-    chosen = model_for("sentiment-analysis")
-    small = folder / "int8.onnx"
-    if not small.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        export(pipeline("sentiment-analysis", **chosen), folder / "model.onnx")
-        onnx_int8(folder / "model.onnx")
+    chosen, model = model_for("sentiment-analysis"), folder / "model"
+    if not (model / "int8.onnx").exists():
+        model.mkdir(parents=True, exist_ok=True)
+        classifier = pipeline("sentiment-analysis", **chosen)
+        classifier.tokenizer.save_pretrained(model)
+        classifier.model.config.save_pretrained(model)
+        export(classifier, model / "model.onnx")
+        onnx_int8(model / "model.onnx", per_channel=True)
     if not (folder / "texts").exists():
         write_parts(made_up(how_many), folder / "texts", PART)
-    return chosen["model"], str(small)
+    return chosen["model"], model
 
 
 def timed(
@@ -167,10 +117,10 @@ def timed(
 ) -> tuple[list[dict[str, str]], list[int]]:
     """Do the job, or what is left of it; return the notes made meanwhile, and how many
     files each node wrote."""
-    given = prepare(folder, how_many)
+    prepare(folder, how_many)
     notes = Notes(folder)
     notes.start()
-    report = write_answers(folder, workers, given=given)
+    report = write_answers(folder, workers, NodeWorker)
     notes.over.set()
     notes.join()
     notes.note()

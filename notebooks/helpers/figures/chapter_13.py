@@ -1,4 +1,4 @@
-"""Pictures of chapter 13: a service under load, a batch job, confidence over time."""
+"""Pictures of chapter 13: a service under load, a batch job, drift."""
 
 from __future__ import annotations
 
@@ -29,64 +29,53 @@ def plot_load(rows: list[dict]) -> None:
     plt.show()
 
 
-def plot_job(
-    notes: list[dict[str, str]], compared: list[dict[str, str]], price: float
-) -> None:
-    """Show over minutes how many texts a job had written, what memory it took and what
-    a million would cost at its pace so far, and how fast more workers and nodes are.
-    A dashed line stands where the job was started again.
+def plot_job(notes: list[dict[str, str]], compared: list[dict[str, str]]) -> None:
+    """Show over minutes how many texts a job had written and what memory it took, and
+    how fast more workers and nodes are. A dashed line stands where the job was started
+    again.
 
     A note has `run` (the number of the start), `seconds`, `texts` and `gigabytes`; what
-    is compared has `nodes`, `workers` and `texts_per_second`; `price` is in dollars per
-    hour. Used in notebook 13.
+    is compared has `nodes`, `workers` and `texts_per_second`. Used in notebook 13.
     """
     import matplotlib.pyplot as plt
 
-    seconds = [float(note["seconds"]) for note in notes]
-    minutes = [value / 60 for value in seconds]
-    texts = [int(note["texts"]) for note in notes]
-    cost = [
-        price / 3600 * value / count * 1e6 if count else float("nan")
-        for value, count in zip(seconds, texts, strict=True)
-    ]
-    _, ((written, memory), (money, ways)) = plt.subplots(2, 2, figsize=(7, 5.2))
-    written.plot(minutes, [count / 1000 for count in texts])
+    minutes = [float(note["seconds"]) / 60 for note in notes]
+    _, (written, memory, ways) = plt.subplots(1, 3, figsize=(9, 3))
+    written.plot(minutes, [int(note["texts"]) / 1000 for note in notes])
     written.set(xlabel="minutes", ylabel="texts written, thousands", ylim=(0, None))
     memory.plot(minutes, [float(note["gigabytes"]) for note in notes], "C1")
     memory.set(xlabel="minutes", ylabel="memory of all processes, GB", ylim=(0, 4.5))
-    money.plot(minutes, cost, "C2")
-    money.set(xlabel="minutes", ylabel="dollars per million texts", ylim=(0, None))
     again = [
         minute
         for minute, before, note in zip(minutes[1:], notes, notes[1:], strict=False)
         if before["run"] != note["run"]
     ]
-    for axes in (written, memory, money):
+    for axes in (written, memory):
         for minute in again:
             axes.axvline(minute, color="C5", linestyle="--")
-            axes.text(minute, 0, " started again", color="C5")
+            place = {"xytext": (4, 12), "textcoords": "offset points"}
+            axes.annotate("started again", (minute, 0), color="C5", **place)
     names = [
         f"{row['workers']} worker{'s' * (int(row['workers']) > 1)}"
         + (f",\n{row['nodes']} nodes" if int(row["nodes"]) > 1 else "")
         for row in compared
     ]
     ways.bar(names, [float(row["texts_per_second"]) for row in compared], color="C4")
+    ways.tick_params(axis="x", labelsize=9)
     ways.set(ylabel="texts per second, at work")
     plt.show()
 
 
-def plot_confidence(scores: list[float], change: int, window: int = 16) -> None:
-    """Show a running mean of a classifier's scores, and where its texts changed.
-
-    `change` is the number of the first text of the other kind. Used in notebook 13.
+def plot_drift(weeks: dict[str, list[float]], alarm: float) -> None:
+    """Show how the mean scores of many weeks spread, for each kind of texts, and the
+    score below which there is an alarm. Used in notebook 13.
     """
     import matplotlib.pyplot as plt
-    import numpy as np
 
-    means = np.convolve(scores, np.ones(window) / window, mode="valid")
-    _, axes = plt.subplots(figsize=(6.5, 2.6))
-    axes.plot(np.arange(window, len(scores) + 1), means)
-    axes.axvline(change, color="C5", linestyle="--")
-    axes.text(change + 2, max(means), "other texts arrive", va="top")
-    axes.set(xlabel="texts answered", ylabel=f"mean score of the last {window}")
+    _, axes = plt.subplots(figsize=(8, 2.6))
+    for (kind, means), hatch in zip(weeks.items(), ("", "//"), strict=True):
+        axes.hist(means, bins=25, alpha=0.7, label=kind, hatch=hatch)
+    axes.axvline(alarm, color="C5", linestyle="--", label=f"alarm below {alarm:.2f}")
+    axes.set(xlabel="mean score of a week", ylabel="weeks of a thousand")
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     plt.show()
