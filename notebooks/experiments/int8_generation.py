@@ -13,7 +13,7 @@ prompt. What lies under them, each step on top of the one before, for one text:
 
     python -m experiments.int8_generation    # in notebooks/; ten minutes on two cores
 
-writes int8_generation.csv beside it; notebook 07 draws it and runs step 2 again.
+writes int8_generation.csv beside it; notebook 07 draws it.
 torchao and llama-cpp-python are measured where they are installed, llama.cpp with
 `--gguf FILE`, the file from which the base was unpacked. Each figure is the best of
 five runs of 40 tokens by the clock, prompt included, in two threads;
