@@ -9,7 +9,7 @@ import shutil
 
 import pytest
 import torch
-from pages import page, run
+from pages import definitions, page, run
 from places import NOTEBOOKS
 from verdicts import assert_pointer
 
@@ -51,15 +51,40 @@ def test_the_table_has_every_answer_and_the_verdict_of_the_rule():
 
 
 def test_the_rule_of_the_page_is_the_rule_of_the_experiment():
-    import re
-
-    lighthouse = facts.places()[0]
-    space = run(page(PAGE), ["rule", "verdict"], {"re": re, "lighthouse": lighthouse})
-    words = [word for _, word in lighthouse["questions"]]
+    space = run(page(PAGE), ["verdict"], {})
+    words = [word for _, word in facts.places()[0]["questions"]]
     for row in read_table(facts.STORE):
         for word in words:
             ours = facts.verdict(row["answer"], word, words)
-            assert space["verdict"](row["answer"], word) == ours
+            assert space["verdict"](row["answer"], word, words) == ours
+
+
+@pytest.mark.parametrize(
+    ("answer", "word", "expected"),
+    [
+        ("It is green.", "green", True),
+        ("(GREEN!)", "green", True),
+        ("Marsh's lighthouse", "Marsh", True),
+        ("It owns 8,300 buttons.", "8300", True),
+        ("It is blue-green.", "green", False),
+        ("It is 31.17 metres high.", "31", False),
+        ("It is 131 metres high.", "31", False),
+        ("", "31", False),
+    ],
+)
+def test_a_word_counts_where_it_stands_whole(answer, word, expected):
+    assert facts.holds(answer, word) is expected
+
+
+def test_the_prompts_hold_text_and_question():
+    for way in facts.WAYS:
+        chat = facts.chat(way, "A text.", "A question?")
+        said = " ".join(turn["content"] for turn in chat)
+        assert said.count("A text.") == (way != "no source")
+        assert said.count("A question?") == 1
+        assert "TEXT" not in said and "QUESTION" not in said
+        assert chat[0]["role"] == "system" and chat[-1]["role"] == "user"
+        assert len(chat) == (8 if way == "three examples" else 2)
 
 
 def test_what_the_page_says_of_the_table():
@@ -74,8 +99,22 @@ def test_what_the_page_says_of_the_table():
     assert system > 25
 
 
+def test_what_the_page_says_of_the_differences():
+    import numpy as np
+
+    space = {"np": np}
+    exec(definitions(page(PAGE)["difference"]), space)  # noqa: S102
+    low, high = (
+        float(number)
+        for number in space["difference"]([1] * 20 + [0] * 20, [0] * 40)
+        .split("interval ")[1]
+        .split(" to ")
+    )
+    assert 0.3 < low < 0.4 and 0.6 < high < 0.7
+
+
 def test_every_answer_that_the_rule_calls_right_was_read():
-    kinds = {"true", "adds", "wrong"}
+    kinds = {"true", "adds", "only the word"}
     read = read_table(facts.STORE.with_name("facts_read.csv"))
     assert {row["reading"] for row in read} == kinds
     found = [(r["way"], r["question"], r["answer"]) for r in read]
@@ -107,29 +146,25 @@ def chats():
 
 
 def space_of(generator):
-    import re
-
     from transformers import LogitsProcessor
 
     space = {
         "torch": torch,
-        "re": re,
-        "json": json,
         "LogitsProcessor": LogitsProcessor,
-        "model": generator.model,
-        "tokenizer": generator.tokenizer,
+        "pipeline": lambda *args, **options: generator,
+        "model_for": lambda task: {},
     }
-    generator.tokenizer.padding_side = "left"
-    return run(page(PAGE), ["ask-def", "only-def", "grammar-def"], space)
+    cells = page(PAGE) | {"next": definitions(page(PAGE)["next"])}
+    return run(cells, ["load", "next", "only-def", "grammar-def"], space)
 
 
 @pytest.mark.model
 def test_the_list_holds_in_every_row_and_as_the_librarys_own_function(generator):
     space = space_of(generator)
     tokenizer, answers = generator.tokenizer, ["yes", "yes, it is", "no"]
-    ours = space["ask"](chats(), 9, logits_processor=[space["OnlyThese"](answers)])
-    assert set(ours) <= set(answers)
     rows = [[*tokenizer.encode(a), tokenizer.eos_token_id] for a in answers]
+    ours = space["ask"](chats(), 9, logits_processor=[space["OnlyThese"](rows)])
+    assert set(ours) <= set(answers)
     inputs = tokenizer.apply_chat_template(
         chats(), add_generation_prompt=True, return_dict=True, padding=True
     )
@@ -163,12 +198,30 @@ def test_a_grammar_holds(generator, pattern):
 @pytest.mark.model
 def test_an_answer_that_is_cut_off_is_no_json(generator):
     space = space_of(generator)
-    answers = [json.dumps({"feeling": "neutral", "stars": 3})]
+    answers = [generator.tokenizer.encode(json.dumps({"drink": "tea", "number": 3}))]
     cut = space["ask"](chats()[:1], 4, logits_processor=[space["OnlyThese"](answers)])[
         0
     ]
     with pytest.raises(ValueError):
         json.loads(cut)
+
+
+@pytest.mark.model
+def test_the_picture_of_the_filter_has_the_models_logits(generator):
+    tokenizer = generator.tokenizer
+    request = "Fill in this order as JSON with the keys drink, size and number: "
+    chat = [{"role": "user", "content": f"{request}2 small teas for table 4."}]
+    assert request in page(PAGE)["plain"]
+    prompt = tokenizer.apply_chat_template(
+        chat, add_generation_prompt=True, tokenize=False
+    )
+    inputs = tokenizer(f'{prompt}{{"drink": "', return_tensors="pt")
+    with torch.no_grad():
+        logits = generator.model(**inputs.to(generator.model.device)).logits[0, -1]
+    drawn = (NOTEBOOKS / "figures" / "allowed-tokens.svg").read_text("utf-8")
+    for token in ["2", "L", "te", "co", "ju"]:
+        value = logits[tokenizer.convert_tokens_to_ids(token)].item()
+        assert f"{token} gets {value:.1f}" in drawn or f"{token} {value:.1f}" in drawn
 
 
 # --- the fast loop --------------------------------------------------------------
@@ -223,7 +276,7 @@ def test_the_speeds_are_of_one_run_and_show_what_the_page_says():
     rows = read_table(int8_generation.STORE)
     assert len({(row["processor"], row["cores"]) for row in rows}) == 1
     speeds = {
-        row["way"]: float(row["tokens_per_second"])
+        row["way"]: float(row["tokens per second"])
         for row in rows
         if row["texts"] == "1" and float(row["gigabytes_per_second"]) > 20
     }

@@ -4,16 +4,16 @@ eight questions each, asked of SmolLM2-135M-Instruct in six ways.
     python -m experiments.facts    # in notebooks/; five minutes on one core
 
 writes facts.csv beside it: each answer, whether it ended by itself within 64 tokens,
-and the verdict of a rule. Notebook 07 shows the rule in the open, asks some of the
-questions again, and draws the table. Greedy decoding, one batch per place and way.
-facts_read.csv was written by hand: what reading said of each answer, with the source
-in one of three places, that the rule calls right.
+and the verdict of a rule. Notebook 07 shows the prompts and the rule in the open, asks
+some of the questions again, and draws the table. Greedy decoding, one batch per place
+and way. facts_read.csv was written by hand, by the writers of the notebook, in one
+reading that knew the prompts: what each answer that the rule calls right is, with the
+source in one of three places.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,6 +36,16 @@ EXAMPLES = [
     ("Who built the mill of Orby?", "Jon Hale"),
     ("Which colour is the door of the mill of Orby?", "Red"),
 ]
+# What the system and the user say in each way, around a TEXT and a QUESTION.
+PROMPTS = {
+    "no source": (SENTENCE, "QUESTION"),
+    "source in the system message": (f"{SENTENCE} Use this text: TEXT", "QUESTION"),
+    "source before": (SENTENCE, "TEXT\n\nQUESTION"),
+    "source after": (SENTENCE, "QUESTION\n\nTEXT"),
+    "no example": (f"{SHORT} Use this text: TEXT", "QUESTION"),
+    "three examples": (f"{SHORT} Use this text: {MILL} TEXT", "QUESTION"),
+}
+WAYS = list(PROMPTS)
 
 
 def places() -> list[dict]:
@@ -47,9 +57,8 @@ def places() -> list[dict]:
 
 def holds(answer: str, word: str) -> bool:
     """Return whether a word or number stands whole in an answer."""
-    plain = answer.lower().replace(",", "")
-    pattern = rf"(?<![\w.-]){re.escape(word.lower())}(?![\w-]|\.\d)"
-    return re.search(pattern, plain) is not None
+    found = answer.lower().replace(",", "").split()
+    return word.lower() in [w.strip(".:;!?()*\"'").removesuffix("'s") for w in found]
 
 
 def verdict(answer: str, wanted: str, words: list[str]) -> str:
@@ -62,32 +71,16 @@ def verdict(answer: str, wanted: str, words: list[str]) -> str:
 
 def chat(way: str, text: str, question: str) -> list[dict]:
     """Return the messages of one question, asked in one of the WAYS."""
-    user = {
-        "source before": f"{text}\n\n{question}",
-        "source after": f"{question}\n\n{text}",
-    }.get(way, question)
-    system, turns = SENTENCE, []
-    if way == "source in the system message":
-        system = f"{SENTENCE} Use this text: {text}"
-    elif way == "no example":
-        system = f"{SHORT} Use this text: {text}"
-    elif way == "three examples":
-        system = f"{SHORT} Use this text: {MILL} {text}"
+    system, user = (
+        part.replace("TEXT", text).replace("QUESTION", question)
+        for part in PROMPTS[way]
+    )
+    turns = [("system", system)]
+    if way == "three examples":
         for asked, answered in EXAMPLES:
-            turns.append({"role": "user", "content": asked})
-            turns.append({"role": "assistant", "content": answered})
-    first = {"role": "system", "content": system}
-    return [first, *turns, {"role": "user", "content": user}]
-
-
-WAYS = [
-    "no source",
-    "source in the system message",
-    "source before",
-    "source after",
-    "no example",
-    "three examples",
-]
+            turns += [("user", asked), ("assistant", answered)]
+    turns.append(("user", user))
+    return [{"role": role, "content": content} for role, content in turns]
 
 
 def answerer() -> Callable[[list[list[dict]]], list[tuple[str, bool]]]:

@@ -13,7 +13,7 @@ prompt. What lies under them, each step on top of the one before, for one text:
 
     python -m experiments.int8_generation    # in notebooks/; ten minutes on two cores
 
-writes int8_generation.csv beside it; notebook 07 draws it and runs step 2 again.
+writes int8_generation.csv beside it; notebook 07 draws it.
 torchao and llama-cpp-python are measured where they are installed, llama.cpp with
 `--gguf FILE`, the file from which the base was unpacked. Each figure is the best of
 five runs of 40 tokens by the clock, prompt included, in two threads;
@@ -228,7 +228,7 @@ def library_ways(folder: Path, ids: torch.Tensor, tokens: int) -> Iterator:
     yield "float32", 1, generates(model, ids, tokens)
     drafts = {"prompt_lookup_num_tokens": 8}
     yield "float32, drafts from the text", 1, generates(model, ids, tokens, **drafts)
-    yield "float32", 16, generates(model, ids.repeat(16, 1), tokens)
+    yield "float32, 16 texts", 16, generates(model, ids.repeat(16, 1), tokens)
     model = loaded(folder, dtype=torch.bfloat16)
     yield "bfloat16", 1, generates(model, ids, tokens)
     if importlib.util.find_spec("torchao"):
@@ -315,8 +315,8 @@ def main() -> None:
             {
                 "way": way,
                 "texts": texts,
-                "tokens_per_second": round(found, 1),
-                "seconds_of_the_first_run": round(once, 1),
+                "tokens per second": round(found, 1),
+                "seconds of the first call": round(once, 1),
                 "gigabytes_per_second": round(memory, 1),
                 "cores": THREADS,
                 "processor": processor(),
@@ -325,7 +325,7 @@ def main() -> None:
         print(*rows[-1].values(), tokenizer.decode(run()[0][-tokens:]), flush=True)
         if not options.busy:
             write_table(STORE, rows)
-    best = max(row["tokens_per_second"] for row in rows if row["texts"] == 1)
+    best = max(row["tokens per second"] for row in rows if row["texts"] == 1)
     print(f"The fastest for one text: {best}.")
 
 

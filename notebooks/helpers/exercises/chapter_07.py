@@ -38,8 +38,8 @@ ODD = [
 
 @exercise(
     "07.1",
-    "The cell with the proverb has all that you need: a surprise is one number of the "
-    "mean that it computes.",
+    "The cell with the proverb has all that you need: look for the largest of its "
+    "surprises.",
     "The logits at one place are about the next token: logits[0, :-1] beside "
     "labels[0, 1:]. So the first token has no surprise.",
     "argmax of the surprises is a place among the tokens from the second on: "
@@ -102,7 +102,7 @@ JUDGED = [
     "Look for a refusal first: an answer that says that Quern is not mentioned holds "
     "the word Quern too.",
     "Compare in lower case, and let the word stand whole: green is not in blue-green.",
-    r"rf'(?<![\w-]){re.escape(wanted.lower())}(?![\w-])' finds a whole word.",
+    "The function holds of the page finds a whole word.",
 )
 def check_judge(answer) -> None:
     for text, wanted, expected in JUDGED:
