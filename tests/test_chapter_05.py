@@ -13,6 +13,7 @@ from verdicts import assert_pointer
 
 from helpers import check
 from helpers.exercises import chapter_05
+from recipes.minilm_nli.templates import label_table
 
 TEXTS = [
     "The bridge will stay closed until the river falls.",
@@ -94,6 +95,23 @@ def test_the_labelled_set_is_balanced_and_has_no_text_twice():
     assert len(rows) == len({row["text"] for row in rows}) == 120
     assert set(Counter(row["label"] for row in rows).values()) == {20}
     assert len({row["label"] for row in rows}) == 6
+
+
+def test_the_cars_requests_are_balanced_and_their_labels_new_to_the_recipe():
+    with (NOTEBOOKS / "data/requests/car.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len({row["text"] for row in rows}) == 120
+    counts = Counter(row["label"] for row in rows)
+    assert list(counts.values()) == [20] * 6
+    table = label_table()
+    known = {name for topic in table["topic"] for name in topic["names"]}
+    known |= {
+        name
+        for names in table["sets"].values()
+        for row in names.values()
+        for name in row
+    }
+    assert not known & set(counts)
 
 
 def said(capsys):

@@ -17,12 +17,12 @@ def plot_thresholds(answers) -> None:
     import numpy as np
 
     limits = np.linspace(0, 1, 101)
-    figure, both = plt.subplots(1, 2, sharey=True, figsize=(7.5, 3.3))
+    figure, both = plt.subplots(1, 2, sharey=True, figsize=(7.5, 3.6))
     right, fits = answers["right"].to_numpy(), answers["fits"].to_numpy()
     for axes, name in zip(both, ["competing", "independent"], strict=True):
         given = answers[name].to_numpy()[:, None] >= limits
         found = given[right & fits].sum(axis=0) / fits.sum()
-        axes.plot(limits, found, label="something fits: right answer given")
+        axes.plot(limits, found, label="something fits: right answer kept")
         declined = 1 - given[~fits].mean(axis=0)
         axes.plot(limits, declined, "--", label="nothing fits: declined")
         axes.axvline(0.5, color="grey", linestyle=":")
@@ -31,55 +31,77 @@ def plot_thresholds(answers) -> None:
             (found[50], 0.52, "left"),
             (declined[50], 0.48, "right"),
         ):
-            axes.text(x, share + 0.02, f"{share:.2f}", ha=side, fontsize=9)
+            axes.text(x, share + 0.025, f"{share:.2f}", ha=side, fontsize=11)
         place = int(np.argmin(abs(found - declined)))
         alike = (found[place] + declined[place]) / 2
-        axes.plot(limits[place], alike, "ko", markersize=6)
-        said = f"dot: {alike:.2f} at {limits[place]:.2f}"
-        axes.text(limits[place], 0.97, said, ha="center", va="center", fontsize=9)
-        axes.set(title=f"{name} scores", xlabel="threshold", ylim=(0, 1.02))
+        axes.plot(limits[place], alike, "ko", markersize=7)
+        axes.annotate(  # below both curves, where nothing else is
+            f"both {alike:.2f}\nat {limits[place]:.2f}",
+            (limits[place], alike),
+            xytext=(0.7, 0.08),
+            arrowprops={"arrowstyle": "-", "shrinkB": 4},
+            ha="center",
+            fontsize=11,
+        )
+        axes.set(title=f"{name} scores", xlabel="threshold", ylim=(0, 1.04))
     both[0].set_ylabel("share of the texts")
     lines, names = both[0].get_legend_handles_labels()
-    figure.legend(lines, names, loc="outside lower center", ncols=2, fontsize=9)
+    figure.legend(lines, names, loc="outside lower center", ncols=2, fontsize=10)
     plt.show()
 
 
 def plot_bias(scores) -> None:
-    """Draw a score per name and sentence as markers, and each name's mean as a bar.
+    """Draw a score per name and sentence as a coloured number, and each name's mean,
+    the lowest on top.
 
     `scores` is a frame of sentences (rows) and names (columns). Used in notebook 05.
     """
+    from textwrap import fill
+
     import matplotlib.pyplot as plt
 
-    scores = scores[scores.mean().sort_values().index]
-    figure, axes = plt.subplots(figsize=(6.5, 4.4))
-    for (form, row), marker in zip(scores.iterrows(), "osD^v", strict=False):
-        label = form.format("…")
-        axes.plot(row, scores.columns, marker, markersize=5, alpha=0.8, label=label)
-    axes.plot(scores.mean(), scores.columns, "k|", markersize=16, label="mean")
-    axes.set(xlabel="score of positive", xlim=(0, 1))
-    figure.legend(loc="outside lower center", ncols=2, fontsize=9)
+    table = scores.T.assign(mean=scores.mean()).sort_values("mean")
+    _, axes = plt.subplots(figsize=(7.5, 5))
+    image = axes.imshow(table, cmap="cividis", vmin=0, vmax=1, aspect="auto")
+    for row, values in enumerate(table.to_numpy()):
+        for column, value in enumerate(values):
+            colour = "black" if value > 0.5 else "white"
+            place = {"ha": "center", "va": "center", "color": colour}
+            axes.text(column, row, f"{value:.2f}", fontsize=10, **place)
+    titles = [fill(form.format("…"), 13) for form in table.columns]
+    axes.set_xticks(range(len(titles)), titles, fontsize=9)
+    axes.xaxis.tick_top()
+    axes.set_yticks(range(len(table)), table.index)
+    axes.axvline(len(titles) - 1.5, color="white", linewidth=4)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.figure.colorbar(image, label="score of positive")
     plt.show()
 
 
-def plot_few_shot(draws) -> None:
-    """Draw accuracy against examples per label: a dot per draw, a line for the mean.
+def plot_few_shot(draws, without: dict[str, dict[str, float]]) -> None:
+    """Draw accuracy against examples per label, a panel per set of texts: a dot per
+    draw, a line for the mean, and level lines for what needs no examples.
 
-    `draws` is a frame with `examples`, `few-shot` and other columns, which are drawn
-    dashed, a row per draw. Used in notebook 05.
+    `draws` is a frame with `set`, `examples` and `accuracy`, a row per draw; `without`
+    holds the accuracy of each way without examples, by set and way. Used in notebook
+    05.
     """
     import matplotlib.pyplot as plt
 
-    _, axes = plt.subplots(figsize=(6.5, 3))
-    means = draws.groupby("examples").mean()
-    axes.plot(draws["examples"], draws["few-shot"], "o", color="C4", markersize=4)
-    axes.plot(means["few-shot"], label="few-shot: embeddings, logistic regression")
-    for name, line in zip(means.columns.drop("few-shot"), [":", "--"], strict=True):
-        axes.plot(means[name], line, label=f"no examples: {name}")
-    axes.set_xticks(means.index)
-    axes.set(xlabel="labelled examples per label", ylabel="accuracy on the others")
-    axes.set_ylim(0, 1)
-    axes.legend(loc="lower right", fontsize=9)
+    figure, panels = plt.subplots(1, len(without), sharey=True, figsize=(7.5, 3.4))
+    for axes, (name, ways) in zip(panels, without.items(), strict=True):
+        some = draws[draws["set"] == name]
+        means = some.groupby("examples")["accuracy"].mean()
+        axes.plot(some["examples"], some["accuracy"], "o", color="C4", markersize=4)
+        axes.plot(means, label="few examples: embeddings, logistic regression")
+        for (way, share), line in zip(ways.items(), ["--", ":"], strict=True):
+            axes.axhline(share, linestyle=line, color="black", label=f"none: {way}")
+        axes.set_xticks(means.index)
+        axes.set(title=name, xlabel="examples per label", ylim=(0, 1.04))
+    panels[0].set_ylabel("accuracy")
+    lines, names = panels[0].get_legend_handles_labels()
+    figure.legend(lines, names, loc="outside lower center", ncols=3, fontsize=9)
     plt.show()
 
 
