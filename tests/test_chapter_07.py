@@ -219,7 +219,7 @@ def test_the_picture_of_the_filter_has_the_models_logits(generator):
     with torch.no_grad():
         logits = generator.model(**inputs.to(generator.model.device)).logits[0, -1]
     drawn = (NOTEBOOKS / "figures" / "allowed-tokens.svg").read_text("utf-8")
-    for token in ["2", "L", "te", "co", "ju"]:  # codespell:ignore te
+    for token in ["2", "L", "te", "co", "ju"]:
         value = logits[tokenizer.convert_tokens_to_ids(token)].item()
         assert f"{token} gets {value:.1f}" in drawn or f"{token} {value:.1f}" in drawn
 
