@@ -28,6 +28,7 @@ from .measure import NEAR, Answerer, loaded
 STORE = Path(__file__).with_suffix(".csv")
 KINDS = ("all texts", "one sentence")
 HELP: dict[str, Callable] = {"none": bare_chat, "message, examples": chat_of}
+RESULTS = ["right", "not right", "made up", "stopped"]
 TOKENS = 64  # enough for a whole sentence, also without help
 
 
@@ -64,6 +65,16 @@ def table() -> pd.DataFrame:
     rows.loc[rows["verdict"] == "right", "result"] = "right"
     rows.loc[rows["kind"] != "answer", "result"] = "made up"
     return rows
+
+
+def count(rows: pd.DataFrame, rules: dict[str, list[str]]) -> pd.DataFrame:
+    """Return how many of each result there are under some rules, a row for each name in
+    `rules`. "stopped" is an answer with one of the rules' signs against it."""
+    found = {}
+    for name, signs in rules.items():
+        stopped = [any(sign in text for sign in signs) for text in rows["against"]]
+        found[name] = rows["result"].mask(stopped, "stopped").value_counts()
+    return pd.DataFrame(found, RESULTS).fillna(0).astype(int).T
 
 
 def main() -> None:
