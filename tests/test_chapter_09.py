@@ -161,11 +161,14 @@ def test_the_page_answers_as_the_module_that_wrote_its_table(monkeypatch):
     monkeypatch.setattr(measure, "write", write_made_up)
     ours, cells = MadeUp(), page("09_one_coherent_answer")
     ours.writer = None
-    space = {"pd": pd, "stems": answers.stems, "writer": None, "write": write_made_up}
+    space = {"pd": pd, "writer": None, "write": write_made_up, "QUESTION": "Who?"}
+    space |= {"asked": [], "nearest": [], "written": [""]}
     space |= {"evidence": ours.evidence, "believed": ours.believed}
     space |= {"ANSWERS": measure.ANSWERS}
     space |= {"NEAR": measure.NEAR, "QUOTE": measure.QUOTE}
-    run(cells, ["problems", "answer"], space)
+    run(cells, ["stems", "problems", "answer"], space)
+    for row in answers.questions("measure"):
+        assert space["stems"](row["question"]) == answers.stems(row["question"])
     theirs = [space["answer"](question) for question in FOUND]
     believed, ours.asked = ours.asked, []
     found = ours.answer(list(FOUND))
@@ -208,6 +211,28 @@ def test_the_table_of_steps_has_every_question_in_four_ways_all_read():
         read = {(r["question"], r["answer"]) for r in csv.DictReader(file)}
     known = [r for r in rows if r["kind"] == "answer" and r["use"] == "later"]
     assert {(row["question"], row["answer"]) for row in known} <= read
+
+
+def test_the_rules_switched_on_one_by_one_stop_what_they_are_against():
+    rows = pd.DataFrame({"result": ["right", "made up", "made up"]})
+    rows["against"] = ["", "new: cost; not entailed", "no answer"]
+    rules = {"none": [], "words": ["new: "], "both": ["new: ", "no answer"]}
+    counted = steps.count(rows, rules)
+    assert list(counted.columns) == steps.RESULTS
+    assert counted.to_numpy().tolist() == [[1, 0, 2, 0], [1, 0, 1, 1], [1, 0, 0, 2]]
+    tried = steps.table()
+    assert len(tried) == 80
+    signs = ["new: ", "says nothing", "not entailed", "no answer", "not near"]
+    against = "; ".join(tried["against"]).split("; ")
+    assert all(not sign or sign.startswith(tuple(signs)) for sign in against)
+
+
+def test_the_outcomes_of_both_tests_go_by_the_reader():
+    rows = measure.table()
+    assert list(rows["set"].value_counts()) == [35, 20]
+    right = rows[rows["outcome"].str.endswith(", right")]
+    assert set(right["verdict"]) == {"right"} and set(right["kind"]) == {"answer"}
+    assert set(rows.loc[rows["outcome"] == "refused", "answer"]) == {""}
 
 
 def test_the_page_gives_the_first_question_the_stored_answers():

@@ -9,31 +9,15 @@ picture is described again. After a change of the model, run this recipe again.
 from __future__ import annotations
 
 import json
-import unicodedata
 
 import pandas as pd
 from transformers import pipeline
 
-from experiments.museum.collection import MUSEUM, key_of, load, margin, stored
+from experiments.museum.collection import MUSEUM, key_of, load, margin
 from helpers import model_for, register_own_tasks, setup
 
 STORE = MUSEUM / "descriptions.jsonl"
 NAME = "fastvlm-scenes"  # in models/catalogue.toml
-
-
-def named(pictures: list[dict]) -> pd.DataFrame:
-    """Return for each drawing whether the classifier's `word` and the stored `sentence`
-    name it: the last word of its character's name in Unicode ("steam locomotive").
-
-    `pictures` are rows of the museum's table of pictures: id, text, file, origin.
-    """
-    said, rows = stored("descriptions"), {}
-    for picture in pictures:
-        character = chr(int(picture["origin"].split()[1].split("-")[0], 16))
-        name = unicodedata.name(character, "?").split()[-1].lower()
-        texts = picture["text"], said[key_of(load(picture))]
-        rows[picture["id"]] = [name in text.lower() for text in texts]
-    return pd.DataFrame.from_dict(rows, "index", columns=["word", "sentence"])
 
 
 def main() -> None:

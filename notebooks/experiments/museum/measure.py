@@ -35,6 +35,7 @@ from .search import Museum
 STORE = Path(__file__).with_suffix(".csv")
 NEAR, QUOTE = 0.32, 0.5  # chosen on the 26 questions of tune.csv
 ANSWERS = "This example answers the question: {}"
+SETS = {"measure": "first test", "later": "second test"}
 
 
 class Answerer:
@@ -121,16 +122,19 @@ def holds(question: dict[str, Any], text: str) -> bool:
     return bool(pattern and re.search(pattern, text, re.IGNORECASE))
 
 
-def table(*uses: str) -> pd.DataFrame:
-    """Return the tables of some uses in one, with reading's `verdict` where there is
-    one, whether the `rule` takes the answer, and the `outcome` of both."""
-    rows = pd.concat(
-        [pd.read_csv(STORE.with_stem(use)).assign(use=use) for use in uses]
-    )
-    rows = rows.merge(pd.read_csv(MUSEUM / "verdicts.csv"), how="left").fillna("")
-    asked = rows.to_dict("records")
-    rows["rule"] = [holds(row, row["answer"]) for row in asked]
-    rows["outcome"] = (rows["how"] + ", " + rows["verdict"]).str.strip(", ")
+def table() -> pd.DataFrame:
+    """Return the answers to the 35 and the 20 in one table, with the name of their
+    `set`, reading's `verdict` where there is one, whether the `rule` takes the answer,
+    and the `outcome`: how it was answered, and whether that is right."""
+    parts = [pd.read_csv(STORE.with_stem(use)).assign(set=SETS[use]) for use in SETS]
+    rows = pd.concat(parts).merge(pd.read_csv(MUSEUM / "verdicts.csv"), how="left")
+    rows = rows.fillna("")
+    rows["rule"] = [holds(row, row["answer"]) for row in rows.to_dict("records")]
+    rows["outcome"] = "refused"
+    for how in ("written", "quoted"):
+        given, right = rows["how"] == how, rows["verdict"] == "right"
+        rows.loc[given & right, "outcome"] = f"{how}, right"
+        rows.loc[given & ~right, "outcome"] = f"{how}, not right"
     return rows
 
 

@@ -28,6 +28,7 @@ from .measure import NEAR, Answerer, loaded
 STORE = Path(__file__).with_suffix(".csv")
 KINDS = ("all texts", "one sentence")
 HELP: dict[str, Callable] = {"none": bare_chat, "message, examples": chat_of}
+RESULTS = ["right", "not right", "made up", "stopped"]
 TOKENS = 64  # enough for a whole sentence, also without help
 
 
@@ -55,17 +56,25 @@ def write_chats(chats: Sequence[list[dict]], writer: Pipeline) -> list[str]:
 
 
 def table() -> pd.DataFrame:
-    """Return the answers to the 20 later questions, each once with `check` "off", and
-    again with "on" where it passes. `result` is "right" or "not
-    right" by reading's verdict, "made up" where no record answers the question."""
+    """Return the answers to the 20 later questions. `result` is "right" or "not right"
+    by reading's verdict, "made up" where no record answers the question."""
     rows = pd.read_csv(STORE).fillna("")
     verdicts = pd.read_csv(MUSEUM / "verdicts.csv")
     rows = rows[rows["use"] == "later"].merge(verdicts, how="left")
     rows["result"] = "not right"
     rows.loc[rows["verdict"] == "right", "result"] = "right"
     rows.loc[rows["kind"] != "answer", "result"] = "made up"
-    passed = rows[rows["against"] == ""]
-    return pd.concat([rows.assign(check="off"), passed.assign(check="on")])
+    return rows
+
+
+def count(rows: pd.DataFrame, rules: dict[str, list[str]]) -> pd.DataFrame:
+    """Return how many of each result there are under some rules, a row for each name in
+    `rules`. "stopped" is an answer with one of the rules' signs against it."""
+    found = {}
+    for name, signs in rules.items():
+        stopped = [any(sign in text for sign in signs) for text in rows["against"]]
+        found[name] = rows["result"].mask(stopped, "stopped").value_counts()
+    return pd.DataFrame(found, RESULTS).fillna(0).astype(int).T
 
 
 def main() -> None:

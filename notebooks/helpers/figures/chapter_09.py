@@ -1,4 +1,4 @@
-"""Chapter 09: where two bounds lie among cosines, and how two searches grow."""
+"""Chapter 09: where two bounds lie among cosines."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def plot_bounds(table: pd.DataFrame, near: float, quote: float) -> None:
             label = "holds the answer" if holds else "does not"
             axis.scatter(
                 part["cosine"],
-                [place] * len(part),
+                [place + (0.18, 0, -0.18)[mark % 3] for mark in range(len(part))],
                 label=None if place else label,
                 **shown,
             )
@@ -38,27 +38,4 @@ def plot_bounds(table: pd.DataFrame, near: float, quote: float) -> None:
     axis.set_xlim(0, 1)
     axis.set_xlabel("cosine of the nearest sentence")
     axis.legend(loc="lower right", fontsize=9)
-    plt.show()
-
-
-def plot_growth(table: pd.DataFrame) -> None:
-    """Draw the time per question over the number of vectors, exact and with an index.
-
-    `table` is that of experiments/index_benchmark.py: columns vectors, search and ms.
-    Used in notebook 09.
-    """
-    import matplotlib.pyplot as plt
-
-    _, axis = plt.subplots(figsize=(6, 2.8), layout="constrained")
-    for name, mark in (("exact", "o-"), ("IVF", "s--")):
-        part = table[table["search"] == name]
-        axis.plot(part["vectors"], part["ms"], mark, label=name)
-    axis.set_xscale("log")
-    sizes = [1_000, 10_000, 100_000]
-    axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
-    axis.minorticks_off()
-    axis.set_xlabel("vectors, on a logarithmic axis")
-    axis.set_ylabel("milliseconds per question")
-    axis.set_ylim(0)
-    axis.legend()
     plt.show()
