@@ -1,6 +1,6 @@
 """Proves that the series runs in hub mode, against a mirror that looks like the Hub.
 
-The mirror serves tiny random models of the architectures that the Hub's models have,
+The mirror serves tiny models, nearly all random, of the architectures that the Hub has,
 see hub_models.py. Each task answers; one chapter runs whole. `make nightly` runs the
 other chapters, the solutions and every choice of every widget.
 """
