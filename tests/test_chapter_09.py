@@ -359,6 +359,7 @@ def conflicts_backwards(rows, years=0):
     return {thing: found[thing] for thing in sorted(found)}
 
 
+@pytest.mark.model
 @pytest.mark.parametrize(
     ("number", "answer", "model"),
     [
@@ -403,6 +404,7 @@ def losses(question, texts, writer):
     return [-x for x in chapter_09.likelihoods(question, texts, writer)]
 
 
+@pytest.mark.model
 @pytest.mark.parametrize(
     ("number", "answer", "model", "words"),
     [
